@@ -1,0 +1,34 @@
+//! The one vocabulary of Tessera: ids, units, commands, events, and the bytes of a journaled command.
+//!
+//! Every package speaks these types and nothing here knows any other package. There is no I/O, no
+//! clock and no floating point: a value means the same on every machine.
+//!
+//! Read in this order: [`units`] and [`ids`] are the words; [`command`] is what may be asked of the
+//! engine; [`event`] is what the engine answers; [`reject`] says no; [`wire`] is the byte codec of
+//! journal payloads and the only place that names bincode.
+
+pub mod command;
+pub mod contract;
+pub mod event;
+pub mod ids;
+pub mod reject;
+pub mod units;
+pub mod wire;
+
+pub use command::{
+    AdvanceTime, Cancel, ClientHeader, Command, ExecInst, FenceReason, ListInstrument, MassCancel,
+    MassQuote, NewOrder, OrdType, OrderTarget, QuoteEntry, Reduce, Replace, SelfMatch, Sequenced,
+    SessionFence, SessionLogon, SetCatalogue, SetPhase, TimeInForce,
+};
+pub use contract::{
+    Catalogue, ClassDef, ContractTerms, Instrument, MatchAlgo, Name, NameError, Partition, Phase,
+};
+pub use event::{
+    Aggressor, CancelReason, Event, EventRecord, EventSink, ExpireReason, Party, Requester,
+};
+pub use ids::{
+    AccountId, ClOrdId, ConnToken, ExecId, FileOffset, Generation, InstrumentId, OrderId, Seq,
+    ServerSeq, SessionId,
+};
+pub use reject::{CommandKind, RejectReason};
+pub use units::{Price, Qty, Side, Timestamp};

@@ -1,0 +1,99 @@
+//! Why a request was refused, and which kind of request it was.
+
+use crate::contract::code_enum;
+
+code_enum! {
+    /// The reason of a rejection: part of the protocol, never renumbered.
+    RejectReason {
+        /// A name or number is no instrument.
+        UnknownInstrument = 1, "unknown_instrument";
+        /// No live order of this owner has that id.
+        UnknownOrder = 2, "unknown_order";
+        /// The instrument's phase refuses this kind of order.
+        WrongPhase = 3, "wrong_phase";
+        /// The instrument is halted.
+        Halted = 4, "halted";
+        /// The instrument is closed.
+        Closed = 5, "closed";
+        /// A live order has this client id, or the id did not rise within its session.
+        DuplicateId = 6, "duplicate_id";
+        /// The price is off the tick or out of bounds.
+        BadPrice = 7, "bad_price";
+        /// The quantity is off the lot, out of bounds or zero.
+        BadQty = 8, "bad_qty";
+        /// The expiry does not lie after the clock.
+        Expired = 9, "expired";
+        /// A post-only order would have traded.
+        PostOnly = 10, "post_only";
+        /// An instrument with this name exists.
+        DuplicateInstrument = 11, "duplicate_instrument";
+        /// The clock would run backwards.
+        TimeBackwards = 12, "time_backwards";
+        /// Bid at or above ask in one quote.
+        CrossedQuote = 13, "crossed_quote";
+        /// A field has a value that its command does not allow, or fields that exclude each other.
+        BadField = 14, "bad_field";
+        /// A required field is absent.
+        MissingField = 15, "missing_field";
+        /// Not an operation.
+        UnknownOp = 16, "unknown_op";
+        /// Not a JSON object.
+        ParseError = 17, "parse_error";
+        /// The request belongs to an older generation of its session.
+        StaleSession = 18, "stale_session";
+        /// No such session.
+        UnknownSession = 19, "unknown_session";
+        /// The feature is not there yet.
+        Unsupported = 20, "unsupported";
+        /// The exchange holds as many live orders as it can.
+        TooManyOrders = 21, "too_many_orders";
+        /// A catalogue version that does not rise.
+        StaleVersion = 22, "stale_version";
+        /// The class is not in the catalogue.
+        UnknownClass = 23, "unknown_class";
+        /// The zone is not in the catalogue.
+        UnknownZone = 24, "unknown_zone";
+        /// The partition profile is not one of the class.
+        UnknownProfile = 25, "unknown_profile";
+        /// A contract on this coordinate exists.
+        DuplicateContract = 26, "duplicate_contract";
+        /// As many instruments, sessions or table entries as there may be.
+        LimitReached = 27, "limit_reached";
+        /// The gateway refuses new orders until the journal has caught up.
+        Busy = 28, "busy";
+        /// Too many requests in too short a time.
+        Throttled = 29, "throttled";
+        /// This key or account may not do that.
+        NotPermitted = 30, "not_permitted";
+    }
+}
+
+code_enum! {
+    /// Which kind of request an event answers; the word is the order script's operation.
+    CommandKind {
+        /// A new order.
+        New = 1, "new";
+        /// Cancel one order.
+        Cancel = 2, "cancel";
+        /// Take quantity off an order.
+        Reduce = 3, "reduce";
+        /// Change an order.
+        Replace = 4, "replace";
+        /// Cancel many orders.
+        MassCancel = 5, "mass_cancel";
+        /// Quotes on many instruments.
+        MassQuote = 6, "mass_quote";
+        /// A session begins.
+        SessionLogon = 7, "session_logon";
+        /// A session's queued requests are cut off.
+        SessionFence = 8, "session_fence";
+        /// List an instrument.
+        Instrument = 9, "instrument";
+        /// Change a phase.
+        Phase = 10, "phase";
+        /// Move the clock.
+        Time = 11, "time";
+        /// Set the catalogue.
+        Catalogue = 12, "catalogue";
+    }
+}
