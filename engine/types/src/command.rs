@@ -4,7 +4,7 @@ use crate::contract::{Catalogue, Instrument, Name, Phase, code_enum};
 use crate::ids::{
     AccountId, ClOrdId, ConnToken, Generation, InstrumentId, OrderId, Seq, SessionId,
 };
-use crate::reject::CommandKind;
+use crate::reject::{CommandKind, RejectReason};
 use crate::units::{Price, Qty, Side, Timestamp};
 
 /// A command with its place in history. The engine sees no other clock than `time`.
@@ -339,8 +339,10 @@ pub struct MassCancel {
 /// One instrument of a mass quote. A side whose quantity is `None` is left alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuoteEntry {
-    /// Where; `None` when the edge could not find it (rejected alone).
+    /// Where.
     pub instrument: InstrumentId,
+    /// The edge already found this entry malformed: the engine only reports it, in its place.
+    pub refused: Option<RejectReason>,
     /// Client id of the bid.
     pub bid_id: ClOrdId,
     /// Bid price.
