@@ -1,2 +1,79 @@
-//! Being built.
-fn main() {}
+//! `cargo xtask`: the gate that CI runs, and the slow proofs as verbs of their own.
+//!
+//! Nothing here is needed to build or run the exchange. Tools beyond the toolchain are used where
+//! they are; where one is missing, one line says what was skipped and how to get it.
+
+mod arrows;
+mod steps;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "The gate that CI runs, and the slow proofs"
+)]
+struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Everything that must pass before a change lands.
+    Ci,
+    /// Formatting, lints and the arrows between packages.
+    Lint,
+    /// All tests (nextest where it is installed), then the doc tests.
+    Test,
+    /// Exhaustive checks of the rings' atomics.
+    Loom,
+    /// Licences, bans and sources of the dependencies; advisories where the database can be read.
+    Deny,
+    /// The engine against the plain model over a range of seeds.
+    Model {
+        /// Range of seeds, such as 0..1000.
+        #[arg(long, default_value = "0..1000")]
+        seeds: String,
+    },
+    /// Kill the server with SIGKILL under load, restart it, and look for every acknowledged order.
+    Kill9 {
+        /// How many cycles.
+        #[arg(long, default_value_t = 500)]
+        cycles: u32,
+    },
+    /// Decoders of outside bytes on random and mutated input.
+    Fuzz {
+        /// How many inputs per decoder.
+        #[arg(long, default_value_t = 20_000_000)]
+        count: u64,
+    },
+    /// Criterion benches.
+    Bench {
+        /// Only this bench.
+        name: Option<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Args::parse().verb {
+        Verb::Ci => steps::ci(),
+        Verb::Lint => steps::lint(),
+        Verb::Test => steps::test(),
+        Verb::Loom => steps::loom(),
+        Verb::Deny => steps::deny(),
+        Verb::Model { seeds } => steps::model(&seeds),
+        Verb::Kill9 { cycles } => steps::kill9(cycles),
+        Verb::Fuzz { count } => steps::fuzz(count),
+        Verb::Bench { name } => steps::bench(name.as_deref()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

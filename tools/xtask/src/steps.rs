@@ -1,0 +1,237 @@
+//! The verbs as sequences of commands.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::arrows;
+
+/// Everything that must pass before a change lands, cheapest first.
+pub(crate) fn ci() -> Result<()> {
+    let start = Instant::now();
+    lint()?;
+    step(
+        "docs",
+        cargo([
+            "doc",
+            "--workspace",
+            "--no-deps",
+            "--locked",
+            "--document-private-items",
+        ])
+        .env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
+    deny()?;
+    loom()?;
+    test()?;
+    eprintln!(
+        "xtask: everything passed in {} s",
+        start.elapsed().as_secs()
+    );
+    Ok(())
+}
+
+/// Formatting, lints, arrows.
+pub(crate) fn lint() -> Result<()> {
+    step("format", &mut cargo(["fmt", "--all", "--check"]))?;
+    arrows::check(&root()?)?;
+    step(
+        "clippy",
+        &mut cargo([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    )
+}
+
+/// Doc tests first, so that the runner's summary is the last thing printed.
+pub(crate) fn test() -> Result<()> {
+    step(
+        "doc tests",
+        &mut cargo(["test", "--workspace", "--doc", "--locked"]),
+    )?;
+    if has("cargo-nextest") {
+        step(
+            "tests",
+            &mut cargo([
+                "nextest",
+                "run",
+                "--workspace",
+                "--locked",
+                "--no-fail-fast",
+            ]),
+        )
+    } else {
+        skipped(
+            "nextest",
+            "running `cargo test` instead",
+            "cargo install cargo-nextest --locked",
+        );
+        step(
+            "tests",
+            &mut cargo(["test", "--workspace", "--all-targets", "--locked"]),
+        )
+    }
+}
+
+/// The rings under loom, in a target directory of their own because the cfg changes every package.
+pub(crate) fn loom() -> Result<()> {
+    let mut command = cargo(["test", "--package", "tessera-ring", "--release", "--locked"]);
+    let flags = env::var("RUSTFLAGS").unwrap_or_default();
+    command.env("RUSTFLAGS", format!("{flags} --cfg tessera_loom"));
+    command.env("CARGO_TARGET_DIR", target_dir()?.join("loom"));
+    step("loom", &mut command)
+}
+
+/// cargo-deny, where it is.
+pub(crate) fn deny() -> Result<()> {
+    if !has("cargo-deny") {
+        skipped(
+            "cargo-deny",
+            "licences and advisories were not checked",
+            "cargo install cargo-deny --locked",
+        );
+        return Ok(());
+    }
+    step(
+        "cargo-deny",
+        &mut cargo(["deny", "--offline", "check", "bans", "licenses", "sources"]),
+    )?;
+    // The advisory database is a git repository; a machine that cannot reach it must not fail here.
+    let advisories = cargo(["deny", "--offline", "check", "advisories"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
+    if !advisories.success() {
+        skipped(
+            "advisories",
+            "the advisory database is not on this machine, or has a finding",
+            "cargo deny check advisories",
+        );
+    }
+    Ok(())
+}
+
+/// The engine against the plain model over more seeds than CI takes.
+pub(crate) fn model(seeds: &str) -> Result<()> {
+    let mut command = cargo([
+        "test",
+        "--release",
+        "--package",
+        "tessera-tests",
+        "--test",
+        "model",
+        "--",
+        "--nocapture",
+    ]);
+    command.env("TESSERA_MODEL_SEEDS", seeds);
+    step("model", &mut command)
+}
+
+/// More kill -9 cycles than CI takes.
+pub(crate) fn kill9(cycles: u32) -> Result<()> {
+    step(
+        "build",
+        &mut cargo(["build", "--release", "--package", "tessera"]),
+    )?;
+    let mut command = cargo([
+        "test",
+        "--release",
+        "--package",
+        "tessera-tests",
+        "--test",
+        "it",
+        "--",
+        "--nocapture",
+        "kill9",
+    ]);
+    command.env("TESSERA_KILL9_CYCLES", cycles.to_string());
+    step("kill9", &mut command)
+}
+
+/// More random inputs per decoder than CI takes.
+pub(crate) fn fuzz(count: u64) -> Result<()> {
+    let mut command = cargo([
+        "test",
+        "--release",
+        "--package",
+        "tessera-tests",
+        "--test",
+        "it",
+        "--",
+        "--nocapture",
+        "fuzz",
+    ]);
+    command.env("TESSERA_FUZZ_COUNT", count.to_string());
+    step("fuzz", &mut command)
+}
+
+/// Criterion benches.
+pub(crate) fn bench(name: Option<&str>) -> Result<()> {
+    let mut command = cargo(["bench", "--package", "tessera-benches"]);
+    if let Some(name) = name {
+        command.args(["--bench", name]);
+    }
+    step("bench", &mut command)
+}
+
+fn step(name: &str, command: &mut Command) -> Result<()> {
+    let start = Instant::now();
+    eprintln!("xtask: {name}");
+    let status = command
+        .status()
+        .with_context(|| format!("{name}: cannot start {command:?}"))?;
+    if !status.success() {
+        bail!("{name} failed ({status}): {command:?}");
+    }
+    eprintln!("xtask: {name} took {} s", start.elapsed().as_secs());
+    Ok(())
+}
+
+fn skipped(what: &str, consequence: &str, how: &str) {
+    eprintln!("xtask: skipped {what}: {consequence}; get it with `{how}`");
+}
+
+fn cargo<I, S>(args: I) -> Command
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<OsStr>,
+{
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args);
+    if let Ok(root) = root() {
+        command.current_dir(root);
+    }
+    command
+}
+
+fn has(program: &str) -> bool {
+    let Some(path) = env::var_os("PATH") else {
+        return false;
+    };
+    env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+fn root() -> Result<PathBuf> {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .map(Path::to_path_buf)
+        .context("tools/xtask is two levels below the workspace")
+}
+
+fn target_dir() -> Result<PathBuf> {
+    Ok(match env::var_os("CARGO_TARGET_DIR") {
+        Some(dir) => PathBuf::from(dir),
+        None => root()?.join("target"),
+    })
+}
