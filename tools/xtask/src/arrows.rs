@@ -10,7 +10,7 @@ use serde_json::Value;
 ///
 /// The left side is a dependency, the right side every package that may name it.
 const MAY_NAME: &[(&str, &[&str])] = &[
-    ("quinn", &["tessera-gateway", "tessera-client", "tessera"]),
+    ("quinn", &["tessera-gateway", "tessera-client"]),
     ("memmap2", &["tessera-journal"]),
     ("bincode", &["tessera-types"]),
     ("loom", &["tessera-ring"]),
