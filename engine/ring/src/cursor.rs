@@ -5,33 +5,30 @@
 //! or more.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crossbeam::utils::CachePadded;
 
 use crate::park::Wake;
-use crate::sync::{Arc, AtomicU64, Fault, Ordering, Site};
+use crate::sync::{AtomicU64, Fault, Ordering, Site};
 
 /// The storing end. There is one per cursor; it can be sent to the thread that advances it.
 pub struct CursorWriter {
     shared: Arc<Shared>,
     /// What `shared.value` holds: only this side stores it.
     value: u64,
-    waiters: Vec<std::sync::Arc<dyn Wake>>,
+    waiters: Vec<Arc<dyn Wake>>,
 }
 
 impl CursorWriter {
     /// A cursor at `initial`, and those whom [`Self::wake_all`] wakes.
     ///
     /// The waiters are fixed here, before the threads start, so that waking takes no lock.
-    pub fn new(initial: u64, waiters: Vec<std::sync::Arc<dyn Wake>>) -> Self {
+    pub fn new(initial: u64, waiters: Vec<Arc<dyn Wake>>) -> Self {
         Self::with_fault(initial, waiters, Fault::NONE)
     }
 
-    pub(crate) fn with_fault(
-        initial: u64,
-        waiters: Vec<std::sync::Arc<dyn Wake>>,
-        fault: Fault,
-    ) -> Self {
+    pub(crate) fn with_fault(initial: u64, waiters: Vec<Arc<dyn Wake>>, fault: Fault) -> Self {
         let shared = Arc::new(Shared {
             value: CachePadded::new(AtomicU64::new(initial)),
             fault,
@@ -148,16 +145,13 @@ mod tests {
     #[test]
     fn publishing_wakes_nobody_and_wake_all_wakes_everybody_once() {
         let counts: Vec<_> = (0..3)
-            .map(|_| std::sync::Arc::new(Count(AtomicUsize::new(0))))
+            .map(|_| Arc::new(Count(AtomicUsize::new(0))))
             .collect();
         let mut writer = CursorWriter::new(
             0,
-            counts
-                .iter()
-                .map(|c| c.clone() as std::sync::Arc<dyn Wake>)
-                .collect(),
+            counts.iter().map(|c| c.clone() as Arc<dyn Wake>).collect(),
         );
-        let woken = |counts: &[std::sync::Arc<Count>]| -> Vec<usize> {
+        let woken = |counts: &[Arc<Count>]| -> Vec<usize> {
             counts.iter().map(|c| c.0.load(Ordering::Relaxed)).collect()
         };
         writer.publish(1);

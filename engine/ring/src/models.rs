@@ -8,11 +8,15 @@
 //! from the shipped code ([`Fault`]) and must fail: they show that the scenario would notice.
 //!
 //! Parks have no timeout here, so a lost wake-up is a deadlock, which loom reports.
+//!
+//! Loom 0.7 remembers one access per atomic when it decides which schedules to come back to: a load
+//! by the thread that stores next hides an earlier load by the other thread. The main scenarios
+//! therefore run twice, with either side as the spawned thread; each hides what the other shows.
 
-use std::sync::Arc as StdArc;
+use std::sync::Arc;
 
+use loom::sync::Notify;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use loom::sync::{Arc, Notify};
 use loom::thread;
 
 use crate::cursor::CursorWriter;
@@ -27,46 +31,48 @@ use crate::sync::{Fault, Site};
 #[test]
 fn loom_publish_and_consume_with_wrap() {
     for capacity in [1, 2] {
-        check(move || publish_and_consume(capacity, 3, Fault::NONE));
+        check_both(move |spawned| publish_and_consume(spawned, capacity, 3, Fault::NONE));
     }
 }
 
 #[test]
 #[should_panic(expected = "Causality violation")]
 fn finds_relaxed_tail_store() {
-    check(|| publish_and_consume(1, 2, Fault::at(Site::TailRelease)));
+    check_both(|spawned| publish_and_consume(spawned, 1, 2, Fault::at(Site::TailRelease)));
 }
 
 #[test]
 #[should_panic(expected = "Causality violation")]
 fn finds_relaxed_tail_load() {
-    check(|| publish_and_consume(1, 2, Fault::at(Site::TailAcquire)));
+    check_both(|spawned| publish_and_consume(spawned, 1, 2, Fault::at(Site::TailAcquire)));
 }
 
 #[test]
 #[should_panic(expected = "Causality violation")]
 fn finds_relaxed_head_store() {
-    check(|| publish_and_consume(1, 2, Fault::at(Site::HeadRelease)));
+    check_both(|spawned| publish_and_consume(spawned, 1, 2, Fault::at(Site::HeadRelease)));
 }
 
 #[test]
 #[should_panic(expected = "Causality violation")]
 fn finds_relaxed_head_load() {
-    check(|| publish_and_consume(1, 2, Fault::at(Site::HeadAcquire)));
+    check_both(|spawned| publish_and_consume(spawned, 1, 2, Fault::at(Site::HeadAcquire)));
 }
 
-fn publish_and_consume(capacity: usize, count: usize, fault: Fault) {
+fn publish_and_consume(spawned: Spawned, capacity: usize, count: usize, fault: Fault) {
     let (mut producer, mut consumer) = ring(capacity, fault);
-    let pushing = thread::spawn(move || {
+    let pushing = move || {
         for n in 0..count {
             push(&mut producer, n);
         }
-    });
-    for n in 0..count {
-        assert_eq!(pop(&mut consumer), n);
-    }
-    pushing.join().unwrap();
-    assert!(consumer.is_drained());
+    };
+    let popping = move || {
+        for n in 0..count {
+            assert_eq!(pop(&mut consumer), n);
+        }
+        assert!(consumer.is_empty());
+    };
+    both(spawned, pushing, popping);
 }
 
 /// The consumer sees a batch whole or not at all.
@@ -119,37 +125,38 @@ fn loom_peek_is_the_element_popped_next() {
 /// Whoever sees the ring closed sees everything pushed before.
 #[test]
 fn loom_nothing_pushed_before_closing_is_lost() {
-    check(|| push_then_close(Fault::NONE));
+    check_both(|spawned| push_then_close(spawned, Fault::NONE));
 }
 
 #[test]
 #[should_panic(expected = "an element was lost")]
 fn finds_relaxed_close_store() {
-    check(|| push_then_close(Fault::at(Site::CloseRelease)));
+    check_both(|spawned| push_then_close(spawned, Fault::at(Site::CloseRelease)));
 }
 
 #[test]
 #[should_panic(expected = "an element was lost")]
 fn finds_relaxed_close_load() {
-    check(|| push_then_close(Fault::at(Site::CloseAcquire)));
+    check_both(|spawned| push_then_close(spawned, Fault::at(Site::CloseAcquire)));
 }
 
-fn push_then_close(fault: Fault) {
+fn push_then_close(spawned: Spawned, fault: Fault) {
     let (mut producer, mut consumer) = ring(2, fault);
-    let pushing = thread::spawn(move || {
+    let pushing = move || {
         producer.try_push(0).unwrap();
         producer.try_push(1).unwrap();
         producer.close();
         assert_eq!(producer.try_push(2), Err(PushError::Closed(2)));
-        producer
-    });
-    let mut taken = 0;
-    while !consumer.is_drained() {
-        taken += consumer.pop_batch(2, |_| ());
-        thread::yield_now();
-    }
-    assert_eq!(taken, 2, "an element was lost");
-    drop(pushing.join().unwrap());
+    };
+    let popping = move || {
+        let mut taken = 0;
+        while !consumer.is_drained() {
+            taken += consumer.pop_batch(2, |_| ());
+            thread::yield_now();
+        }
+        assert_eq!(taken, 2, "an element was lost");
+    };
+    both(spawned, pushing, popping);
 }
 
 /// Eviction by the producer of a consumer that never moves, and a consumer that leaves while the
@@ -187,7 +194,7 @@ fn loom_either_side_learns_that_the_other_has_closed() {
 /// Wherever an element ends up (popped, left behind, refused) it is dropped once.
 #[test]
 fn loom_every_element_is_dropped_once() {
-    struct Counted(StdArc<std::sync::atomic::AtomicUsize>);
+    struct Counted(Arc<std::sync::atomic::AtomicUsize>);
     impl Drop for Counted {
         fn drop(&mut self) {
             self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -195,7 +202,7 @@ fn loom_every_element_is_dropped_once() {
     }
 
     check(|| {
-        let drops = StdArc::new(std::sync::atomic::AtomicUsize::new(0));
+        let drops = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let (mut producer, mut consumer) = channel_from::<Counted>(2, START, Fault::NONE);
         let counter = drops.clone();
         let pushing = thread::spawn(move || {
@@ -256,19 +263,19 @@ fn cursor_publishes(fault: Fault) {
 /// The waiting side sleeps only while there is nothing to see.
 #[test]
 fn loom_no_wake_up_is_lost() {
-    check(|| park_and_wake(Fault::NONE));
+    check_both(|spawned| park_and_wake(spawned, Fault::NONE));
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
 fn finds_missing_fence_before_the_re_check() {
-    check(|| park_and_wake(Fault::at(Site::ParkFence)));
+    check_both(|spawned| park_and_wake(spawned, Fault::at(Site::ParkFence)));
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
 fn finds_missing_fence_before_the_flag_is_read() {
-    check(|| park_and_wake(Fault::at(Site::WakeFence)));
+    check_both(|spawned| park_and_wake(spawned, Fault::at(Site::WakeFence)));
 }
 
 /// Parks without looking at the data again: the mistake the protocol exists to prevent.
@@ -285,13 +292,21 @@ fn finds_a_park_without_a_re_check() {
     });
 }
 
-fn park_and_wake(fault: Fault) {
+fn park_and_wake(spawned: Spawned, fault: Fault) {
     let mut parker = Parker::with_fault(fault);
-    let (published, publishing) = publish_once(parker.unparker());
-    while !published.load(Ordering::Acquire) {
-        parker.park_unless(None, || published.load(Ordering::Acquire));
-    }
-    publishing.join().unwrap();
+    let unparker = parker.unparker();
+    let published = Arc::new(AtomicBool::new(false));
+    let publish = published.clone();
+    let publishing = move || {
+        publish.store(true, Ordering::Release);
+        unparker.wake();
+    };
+    let waiting = move || {
+        while !published.load(Ordering::Acquire) {
+            parker.park_unless(None, || published.load(Ordering::Acquire));
+        }
+    };
+    both(spawned, publishing, waiting);
 }
 
 fn publish_once(unparker: Unparker) -> (Arc<AtomicBool>, thread::JoinHandle<()>) {
@@ -373,7 +388,7 @@ fn loom_a_full_ring_does_not_stop_both_sides() {
 fn loom_a_reader_parked_on_a_cursor_is_woken() {
     check(|| {
         let mut parker = Parker::new();
-        let mut writer = CursorWriter::new(0, vec![StdArc::new(parker.unparker())]);
+        let mut writer = CursorWriter::new(0, vec![Arc::new(parker.unparker())]);
         let cursor = writer.reader();
         let syncing = thread::spawn(move || {
             for n in 1..=2 {
@@ -428,13 +443,43 @@ fn loom_a_flag_wakes_a_sleeper_of_another_kind() {
 
 // ---- helpers -------------------------------------------------------------------------------------
 
-/// Explores every schedule with at most three forced switches; more find nothing new in scenarios of
-/// this size and take minutes.
+/// Explores every schedule with at most three forced switches, or `LOOM_MAX_PREEMPTIONS` of them.
+/// Without a bound the longest two scenarios take minutes each.
 #[track_caller]
 fn check(scenario: impl Fn() + Send + Sync + 'static) {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
+    let mut model = loom::model::Builder::new(); // reads loom's environment variables
+    model.preemption_bound = model.preemption_bound.or(Some(3));
     model.check(scenario);
+}
+
+/// Which side of a scenario is not the main thread of the model.
+#[derive(Clone, Copy)]
+enum Spawned {
+    First,
+    Second,
+}
+
+/// [`check`] with either side spawned; see the module comment.
+#[track_caller]
+fn check_both(scenario: impl Fn(Spawned) + Copy + Send + Sync + 'static) {
+    check(move || scenario(Spawned::First));
+    check(move || scenario(Spawned::Second));
+}
+
+fn both(spawned: Spawned, first: impl FnOnce() + 'static, second: impl FnOnce() + 'static) {
+    let thread = match spawned {
+        Spawned::First => {
+            let thread = thread::spawn(first);
+            second();
+            thread
+        }
+        Spawned::Second => {
+            let thread = thread::spawn(second);
+            first();
+            thread
+        }
+    };
+    thread.join().unwrap();
 }
 
 /// Positions cross the end of the machine word in every model.

@@ -18,11 +18,12 @@
 //! at their data in a loop.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
 
-use crate::sync::{Arc, AtomicBool, Fault, Ordering, Site, TokenParker, TokenUnparker};
+use crate::sync::{AtomicBool, Fault, Ordering, Site, TokenParker, TokenUnparker, model_failed};
 
 /// Somebody who may be asleep: a thread ([`Unparker`]) or, behind a [`WaitFlag`], an async task.
 ///
@@ -32,7 +33,7 @@ pub trait Wake: Send + Sync {
     fn wake(&self);
 }
 
-impl<W: Wake + ?Sized> Wake for std::sync::Arc<W> {
+impl<W: Wake + ?Sized> Wake for Arc<W> {
     fn wake(&self) {
         (**self).wake();
     }
@@ -124,6 +125,9 @@ impl PreparedPark<'_> {
 
 impl Drop for PreparedPark<'_> {
     fn drop(&mut self) {
+        if model_failed() {
+            return;
+        }
         self.parker.flag.withdraw();
     }
 }
@@ -198,8 +202,13 @@ impl WaitFlag {
     #[must_use = "nobody else will wake the waiting side"]
     pub fn take(&self) -> bool {
         self.fault.full_fence(Site::WakeFence); // pairs with the fence in `announce`
-        // The load first: a swap would take the cache line away from the other publishers each time.
-        self.waiting.load(Ordering::Relaxed) && self.waiting.swap(false, Ordering::Relaxed)
+        // The load first: an exchange takes the cache line away from the other publishers each time.
+        // Not a swap: one that comes too late would store `false` beside the next announcement.
+        self.waiting.load(Ordering::Relaxed)
+            && self
+                .waiting
+                .compare_exchange(true, false, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 }
 

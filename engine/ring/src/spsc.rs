@@ -26,7 +26,9 @@ use std::mem::MaybeUninit;
 use crossbeam::utils::CachePadded;
 
 use crate::park::Wake;
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Backoff, Fault, Ordering, Site, UnsafeCell};
+use crate::sync::{
+    Arc, AtomicBool, AtomicUsize, Backoff, Fault, Ordering, Site, UnsafeCell, model_failed,
+};
 
 /// A ring for at most `capacity` elements, as its two ends.
 ///
@@ -529,6 +531,9 @@ impl<T> Shared<T> {
     }
 
     fn close(&self) {
+        if model_failed() {
+            return;
+        }
         let order = self.fault.order(Site::CloseRelease, Ordering::Release);
         self.closed.store(true, order); // pairs with the Acquire in `is_closed`
     }
@@ -542,7 +547,7 @@ impl<T> Shared<T> {
 
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
-        if !std::mem::needs_drop::<T>() {
+        if !std::mem::needs_drop::<T>() || model_failed() {
             return;
         }
         // Relaxed is enough: the last reference is gone, and `Arc` has ordered both sides before us.

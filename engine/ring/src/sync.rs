@@ -1,11 +1,13 @@
 //! The atomics of this package: `std` in every build, loom's while models run.
 //!
+//! `Arc` is here for the rings only, where its last drop orders the two sides; elsewhere `std`'s does.
+//!
 //! The cfg is our own (`tessera_loom`) because plain `--cfg loom` also reaches tokio, which then
 //! loses its networking.
 
 pub(crate) use imp::{
     Arc, AtomicBool, AtomicU64, AtomicUsize, Backoff, Ordering, TokenParker, TokenUnparker,
-    UnsafeCell,
+    UnsafeCell, model_failed,
 };
 
 /// A place where a model may weaken an ordering, to prove that the models would notice.
@@ -91,6 +93,12 @@ mod imp {
     pub(crate) use std::sync::Arc;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
+    /// Whether a model is being torn down; never, outside models.
+    #[inline(always)]
+    pub(crate) const fn model_failed() -> bool {
+        false
+    }
+
     /// `std`'s cell with the closure interface of loom's.
     #[derive(Debug)]
     pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
@@ -119,7 +127,14 @@ mod imp {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
     use loom::sync::{Condvar, Mutex};
+    use std::sync::Arc as StdArc;
     use std::time::Duration;
+
+    /// Whether a model has found something and unwinds. Its atomics cannot be used any more: a
+    /// destructor that tries turns the finding into an abort of the whole test program.
+    pub(crate) fn model_failed() -> bool {
+        std::thread::panicking()
+    }
 
     /// Gives the turn back to the model; crossbeam's would spin inside one step for ever.
     #[derive(Debug)]
@@ -147,7 +162,10 @@ mod imp {
 
     impl TokenParker {
         pub(crate) fn new() -> Self {
-            Self(TokenUnparker(Arc::new((Mutex::new(false), Condvar::new()))))
+            Self(TokenUnparker(StdArc::new((
+                Mutex::new(false),
+                Condvar::new(),
+            ))))
         }
 
         pub(crate) fn unparker(&self) -> &TokenUnparker {
@@ -175,7 +193,7 @@ mod imp {
     }
 
     #[derive(Clone, Debug)]
-    pub(crate) struct TokenUnparker(Arc<(Mutex<bool>, Condvar)>);
+    pub(crate) struct TokenUnparker(StdArc<(Mutex<bool>, Condvar)>);
 
     impl TokenUnparker {
         pub(crate) fn unpark(&self) {
