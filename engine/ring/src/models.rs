@@ -13,6 +13,8 @@
 //! by the thread that stores next hides an earlier load by the other thread. The main scenarios
 //! therefore run twice, with either side as the spawned thread; each hides what the other shows.
 
+#![expect(clippy::unwrap_used, reason = "the helpers are test code as well")]
+
 use std::sync::Arc;
 
 use loom::sync::Notify;

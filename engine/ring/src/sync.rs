@@ -2,8 +2,9 @@
 //!
 //! `Arc` is here for the rings only, where its last drop orders the two sides; elsewhere `std`'s does.
 //!
-//! The cfg is our own (`tessera_loom`) because plain `--cfg loom` also reaches tokio, which then
-//! loses its networking.
+//! Only the unit tests of this package see loom, and only under `cfg(tessera_loom)`: doc tests and
+//! packages above it get `std` under every flag. The cfg is our own because plain `--cfg loom` also
+//! reaches tokio, which then loses its networking.
 
 pub(crate) use imp::{
     Arc, AtomicBool, AtomicU64, AtomicUsize, Backoff, Ordering, TokenParker, TokenUnparker,
@@ -41,13 +42,13 @@ pub(crate) enum Site {
 /// carrying it is that the self-checks break the code that ships, not a copy of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
-    #[cfg(tessera_loom)]
+    #[cfg(all(test, tessera_loom))]
     site: Option<Site>,
 }
 
 impl Fault {
     pub(crate) const NONE: Self = Self {
-        #[cfg(tessera_loom)]
+        #[cfg(all(test, tessera_loom))]
         site: None,
     };
 
@@ -74,19 +75,19 @@ impl Fault {
         }
     }
 
-    #[cfg(tessera_loom)]
+    #[cfg(all(test, tessera_loom))]
     fn hits(self, site: Site) -> bool {
         self.site == Some(site)
     }
 
-    #[cfg(not(tessera_loom))]
+    #[cfg(not(all(test, tessera_loom)))]
     #[inline(always)]
     const fn hits(self, _site: Site) -> bool {
         false
     }
 }
 
-#[cfg(not(tessera_loom))]
+#[cfg(not(all(test, tessera_loom)))]
 mod imp {
     pub(crate) use crossbeam::sync::{Parker as TokenParker, Unparker as TokenUnparker};
     pub(crate) use crossbeam::utils::Backoff;
@@ -120,7 +121,7 @@ mod imp {
     }
 }
 
-#[cfg(tessera_loom)]
+#[cfg(all(test, tessera_loom))]
 mod imp {
     pub(crate) use loom::cell::UnsafeCell;
     pub(crate) use loom::sync::Arc;
