@@ -1,0 +1,4 @@
+//! The one program of the exchange as a library, so that tests can drive the verbs in process.
+
+pub mod script;
+pub mod sim;

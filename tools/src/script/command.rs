@@ -1,0 +1,241 @@
+//! What one line of an order script may say.
+
+use std::borrow::Cow;
+
+use tessera_types::contract::{Instrument, Phase};
+use tessera_types::{
+    Cancel, ClOrdId, NewOrder, Price, QuoteEntry, Reduce, RejectReason, Replace, SelfMatch, Side,
+    Timestamp,
+};
+
+/// A name as the script writes it, 1 to 64 bytes; borrowed from the line unless it had escapes.
+pub type Text<'a> = Cow<'a, str>;
+
+/// A well-formed line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScriptLine<'a> {
+    /// Where the clock moves to before the command, when the line says so.
+    pub time: Option<Timestamp>,
+    /// What is asked.
+    pub command: ScriptCommand<'a>,
+}
+
+/// A line that is refused for its form, before anybody looks at the exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadLine {
+    /// `parse_error`, `unknown_op`, `missing_field` or `bad_field`.
+    pub reason: RejectReason,
+    /// The operation as the line names it, when it names one.
+    pub op: Option<String>,
+    /// The id on the line, when it has a valid one.
+    pub id: Option<ClOrdId>,
+    /// The line's `t`, when the operation is known and `t` is a time: it counts all the same.
+    pub time: Option<Timestamp>,
+}
+
+/// A command with its names unresolved.
+///
+/// Where a variant holds a command of [`tessera_types`], the account in its header and its
+/// instrument are zero: the names beside it stand for them. An instrument left out is `None` and
+/// means the default instrument, as a filter all instruments.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ScriptCommand<'a> {
+    /// List an instrument.
+    Instrument(Box<Instrument>),
+    /// Enter an order.
+    New {
+        /// Owner.
+        party: Text<'a>,
+        /// Where.
+        instrument: Option<Text<'a>>,
+        /// The rest.
+        order: NewOrder,
+    },
+    /// Cancel one order.
+    Cancel {
+        /// Owner, when said.
+        party: Option<Text<'a>>,
+        /// The rest.
+        cancel: Cancel,
+    },
+    /// Take quantity off an order.
+    Reduce {
+        /// Owner, when said.
+        party: Option<Text<'a>>,
+        /// The rest.
+        reduce: Reduce,
+    },
+    /// Change an order.
+    Replace {
+        /// Owner, when said.
+        party: Option<Text<'a>>,
+        /// The rest.
+        replace: Replace,
+    },
+    /// Cancel every order that passes the filters.
+    MassCancel {
+        /// Owner filter.
+        party: Option<Text<'a>>,
+        /// Instrument filter.
+        instrument: Option<Text<'a>>,
+        /// Side filter.
+        side: Option<Side>,
+    },
+    /// Quotes on many instruments.
+    MassQuote {
+        /// Owner.
+        party: Text<'a>,
+        /// Reject sides that would trade.
+        post_only: bool,
+        /// Keep the place of sides that only shrink.
+        keep_priority: bool,
+        /// Self-trade mode.
+        self_match: SelfMatch,
+        /// The entries, bad ones in their place.
+        entries: Vec<ScriptQuote<'a>>,
+    },
+    /// Change a phase.
+    Phase {
+        /// Where.
+        instrument: Option<Text<'a>>,
+        /// To what.
+        phase: Phase,
+        /// Reference price of the uncross.
+        ref_price: Option<Price>,
+    },
+    /// Move the clock; where to is in [`ScriptLine::time`].
+    Time,
+    /// Ask for the depth of one instrument.
+    Depth {
+        /// Where.
+        instrument: Option<Text<'a>>,
+        /// How many levels a side, none = all.
+        levels: Option<usize>,
+    },
+    /// Ask for the live orders.
+    Orders {
+        /// Owner filter.
+        party: Option<Text<'a>>,
+        /// Instrument filter.
+        instrument: Option<Text<'a>>,
+    },
+}
+
+/// One entry of a mass quote; its instrument number is zero, the name counts. An entry that is bad
+/// in itself says so in [`QuoteEntry::refused`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScriptQuote<'a> {
+    /// Where.
+    pub instrument: Option<Text<'a>>,
+    /// The rest.
+    pub entry: QuoteEntry,
+}
+
+/// The operations of an order script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// List an instrument.
+    Instrument,
+    /// Enter an order.
+    New,
+    /// Cancel one order.
+    Cancel,
+    /// Take quantity off an order.
+    Reduce,
+    /// Change an order.
+    Replace,
+    /// Cancel many orders.
+    MassCancel,
+    /// Quotes on many instruments.
+    MassQuote,
+    /// Change a phase.
+    Phase,
+    /// Move the clock.
+    Time,
+    /// Ask for depth.
+    Depth,
+    /// Ask for the live orders.
+    Orders,
+}
+
+impl Op {
+    /// Every operation.
+    pub const ALL: &'static [Self] = &[
+        Self::Instrument,
+        Self::New,
+        Self::Cancel,
+        Self::Reduce,
+        Self::Replace,
+        Self::MassCancel,
+        Self::MassQuote,
+        Self::Phase,
+        Self::Time,
+        Self::Depth,
+        Self::Orders,
+    ];
+
+    /// The word of the script.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Instrument => "instrument",
+            Self::New => "new",
+            Self::Cancel => "cancel",
+            Self::Reduce => "reduce",
+            Self::Replace => "replace",
+            Self::MassCancel => "mass_cancel",
+            Self::MassQuote => "mass_quote",
+            Self::Phase => "phase",
+            Self::Time => "time",
+            Self::Depth => "depth",
+            Self::Orders => "orders",
+        }
+    }
+
+    /// The operation that this word names.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|op| op.as_str() == word)
+    }
+}
+
+impl ScriptCommand<'_> {
+    /// Which operation this is.
+    #[must_use]
+    pub const fn op(&self) -> Op {
+        match self {
+            Self::Instrument(_) => Op::Instrument,
+            Self::New { .. } => Op::New,
+            Self::Cancel { .. } => Op::Cancel,
+            Self::Reduce { .. } => Op::Reduce,
+            Self::Replace { .. } => Op::Replace,
+            Self::MassCancel { .. } => Op::MassCancel,
+            Self::MassQuote { .. } => Op::MassQuote,
+            Self::Phase { .. } => Op::Phase,
+            Self::Time => Op::Time,
+            Self::Depth { .. } => Op::Depth,
+            Self::Orders { .. } => Op::Orders,
+        }
+    }
+
+    /// True when the command stands or falls with an instrument that it leaves out, so that the
+    /// default instrument must exist.
+    #[must_use]
+    pub fn uses_default_instrument(&self) -> bool {
+        match self {
+            Self::New { instrument, .. }
+            | Self::Phase { instrument, .. }
+            | Self::Depth { instrument, .. } => instrument.is_none(),
+            Self::MassQuote { entries, .. } => entries
+                .iter()
+                .any(|quote| quote.instrument.is_none() && quote.entry.refused.is_none()),
+            Self::Instrument(_)
+            | Self::Cancel { .. }
+            | Self::Reduce { .. }
+            | Self::Replace { .. }
+            | Self::MassCancel { .. }
+            | Self::Time
+            | Self::Orders { .. } => false,
+        }
+    }
+}

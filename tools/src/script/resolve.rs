@@ -1,0 +1,215 @@
+//! From the names of a script to the numbers of the engine, and back.
+
+use std::collections::HashMap;
+
+use tessera_types::{
+    AccountId, ClientHeader, Command, InstrumentId, ListInstrument, MassCancel, MassQuote,
+    QuoteEntry, RejectReason, SetPhase,
+};
+
+use super::command::{ScriptCommand, ScriptQuote};
+
+/// Knows the parties and instruments that a script has named so far.
+///
+/// Accounts are numbered from 1 in order of their first mention. Instruments have the numbers that
+/// the exchange gave them, see [`Resolver::list`].
+#[derive(Debug, Default)]
+pub struct Resolver {
+    accounts: HashMap<String, AccountId>,
+    /// JSON text of each party's name; the index is the account number minus 1.
+    parties: Vec<String>,
+    instruments: HashMap<String, InstrumentId>,
+    /// JSON text of each instrument's name, by instrument number.
+    listed: Vec<String>,
+    default_instrument: Option<InstrumentId>,
+}
+
+impl Resolver {
+    /// A resolver that knows no names.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The account of a party; a new name gets the next number.
+    pub fn account(&mut self, party: &str) -> AccountId {
+        if let Some(&account) = self.accounts.get(party) {
+            return account;
+        }
+        self.parties.push(quoted(party));
+        // A script with more parties than numbers does not fit into memory; should it, the last
+        // number is shared instead of one being used twice unseen.
+        let account = AccountId::new(u32::try_from(self.parties.len()).unwrap_or(u32::MAX));
+        self.accounts.insert(party.to_owned(), account);
+        account
+    }
+
+    /// The name of an account as JSON text, empty quotes for one that no name stands for.
+    #[must_use]
+    pub fn party_json(&self, account: AccountId) -> &str {
+        (account.get() as usize)
+            .checked_sub(1)
+            .and_then(|index| self.parties.get(index))
+            .map_or("\"\"", String::as_str)
+    }
+
+    /// Notes the number that an instrument has; the first one becomes the default instrument.
+    pub fn list(&mut self, name: &str, id: InstrumentId) {
+        let index = id.get() as usize;
+        if self.listed.len() <= index {
+            self.listed.resize(index + 1, String::new());
+        }
+        self.listed[index] = quoted(name);
+        self.instruments.insert(name.to_owned(), id);
+        self.default_instrument.get_or_insert(id);
+    }
+
+    /// Forgets every instrument.
+    pub fn unlist_all(&mut self) {
+        self.instruments.clear();
+        self.listed.clear();
+        self.default_instrument = None;
+    }
+
+    /// The instrument that stands for one left out.
+    #[must_use]
+    pub fn default_instrument(&self) -> Option<InstrumentId> {
+        self.default_instrument
+    }
+
+    /// The name of an instrument as JSON text, empty quotes for one that is not listed.
+    #[must_use]
+    pub fn instrument_json(&self, id: InstrumentId) -> &str {
+        self.listed
+            .get(id.get() as usize)
+            .map_or("\"\"", String::as_str)
+    }
+
+    /// The instrument of this name, the default one without a name.
+    ///
+    /// # Errors
+    /// `unknown_instrument` when there is none.
+    pub fn instrument(&self, name: Option<&str>) -> Result<InstrumentId, RejectReason> {
+        match name {
+            Some(name) => self.instruments.get(name).copied(),
+            None => self.default_instrument,
+        }
+        .ok_or(RejectReason::UnknownInstrument)
+    }
+
+    /// The instrument of this name, all of them without a name.
+    ///
+    /// # Errors
+    /// `unknown_instrument` when no instrument has the name.
+    pub fn instrument_filter(
+        &self,
+        name: Option<&str>,
+    ) -> Result<Option<InstrumentId>, RejectReason> {
+        name.map(|name| self.instrument(Some(name))).transpose()
+    }
+
+    /// The command with numbers in place of names, in the venue's session. Nothing for what only
+    /// asks or only moves the clock.
+    ///
+    /// # Errors
+    /// `unknown_instrument`.
+    pub fn resolve(&mut self, command: ScriptCommand<'_>) -> Result<Option<Command>, RejectReason> {
+        let command = match command {
+            ScriptCommand::Instrument(instrument) => {
+                Command::ListInstrument(Box::new(ListInstrument {
+                    header: ClientHeader::default(),
+                    instrument: *instrument,
+                }))
+            }
+            ScriptCommand::New {
+                party,
+                instrument,
+                mut order,
+            } => {
+                order.instrument = self.instrument(instrument.as_deref())?;
+                order.header.account = self.account(&party);
+                Command::NewOrder(order)
+            }
+            ScriptCommand::Cancel { party, mut cancel } => {
+                cancel.header.account = self.owner(party.as_deref());
+                Command::Cancel(cancel)
+            }
+            ScriptCommand::Reduce { party, mut reduce } => {
+                reduce.header.account = self.owner(party.as_deref());
+                Command::Reduce(reduce)
+            }
+            ScriptCommand::Replace { party, mut replace } => {
+                replace.header.account = self.owner(party.as_deref());
+                Command::Replace(replace)
+            }
+            ScriptCommand::MassCancel {
+                party,
+                instrument,
+                side,
+            } => Command::MassCancel(MassCancel {
+                header: ClientHeader::default(),
+                instrument: self.instrument_filter(instrument.as_deref())?,
+                account: party.map(|party| self.account(&party)),
+                side,
+            }),
+            ScriptCommand::MassQuote {
+                party,
+                post_only,
+                keep_priority,
+                self_match,
+                entries,
+            } => {
+                let account = self.account(&party);
+                let entries = entries
+                    .into_iter()
+                    .map(|quote| self.entry(&quote))
+                    .collect();
+                Command::MassQuote(Box::new(MassQuote {
+                    header: ClientHeader {
+                        account,
+                        ..ClientHeader::default()
+                    },
+                    post_only,
+                    keep_priority,
+                    self_match,
+                    entries,
+                }))
+            }
+            ScriptCommand::Phase {
+                instrument,
+                phase,
+                ref_price,
+            } => Command::SetPhase(SetPhase {
+                header: ClientHeader::default(),
+                instrument: self.instrument(instrument.as_deref())?,
+                phase,
+                ref_price,
+            }),
+            ScriptCommand::Time | ScriptCommand::Depth { .. } | ScriptCommand::Orders { .. } => {
+                return Ok(None);
+            }
+        };
+        Ok(Some(command))
+    }
+
+    /// An entry whose instrument is unknown is refused alone.
+    fn entry(&self, quote: &ScriptQuote<'_>) -> QuoteEntry {
+        let mut entry = quote.entry;
+        if entry.refused.is_none() {
+            match self.instrument(quote.instrument.as_deref()) {
+                Ok(instrument) => entry.instrument = instrument,
+                Err(reason) => entry.refused = Some(reason),
+            }
+        }
+        entry
+    }
+
+    /// The account that a request names, 0 when it names none.
+    fn owner(&mut self, party: Option<&str>) -> AccountId {
+        party.map_or(AccountId::new(0), |party| self.account(party))
+    }
+}
+
+fn quoted(name: &str) -> String {
+    serde_json::Value::from(name).to_string()
+}
