@@ -1,6 +1,6 @@
 //! Enumerations of the wire, one byte each (two for a Logout's reason and a stream's error code).
 
-use tessera_types::{CancelReason, ExpireReason, RejectReason};
+use tessera_types::{CancelReason, ExpireReason, RejectReason, Side};
 
 use crate::field::code_field;
 
@@ -258,14 +258,35 @@ codes! {
 }
 
 codes! {
-    /// A side as a filter.
-    SideFilter {
-        /// Bids only.
+    /// Side(54) where it may be missing.
+    SideCode {
+        /// Bids.
         Buy = 0, "buy";
-        /// Offers only.
+        /// Offers.
         Sell = 1, "sell";
-        /// Both.
+        /// Both in a filter; not said in a report.
         Any = 2, "any";
+    }
+}
+
+impl From<Side> for SideCode {
+    fn from(side: Side) -> Self {
+        match side {
+            Side::Buy => Self::Buy,
+            Side::Sell => Self::Sell,
+        }
+    }
+}
+
+impl SideCode {
+    /// The side, when one is said.
+    #[must_use]
+    pub const fn side(self) -> Option<Side> {
+        match self {
+            Self::Buy => Some(Side::Buy),
+            Self::Sell => Some(Side::Sell),
+            Self::Any => None,
+        }
     }
 }
 

@@ -39,7 +39,7 @@ use thiserror::Error;
 use crate::codes::{
     CancelOnDisconnect, Durability, EndReason, ExecType, InstrumentKind, KillAction, KillScope,
     LevelAction, Liquidity, LogoutReason, MassActionScope, MassActionType, MdMode, MdRejectReason,
-    MdRequestKind, MdScope, OrdStatus, SessionRejectReason, SideFilter, StreamKind,
+    MdRequestKind, MdScope, OrdStatus, SessionRejectReason, SideCode, StreamKind,
 };
 use crate::field::{Field, FieldProblem, FieldSpec, Lots, Text};
 use crate::header::{Flags, Header, MAX_CLIENT_BODY, MAX_SERVER_BODY, MINOR};
@@ -262,7 +262,6 @@ macro_rules! templates {
 
         /// Any message.
         #[derive(Clone, Debug, PartialEq, Eq)]
-        #[expect(clippy::large_enum_variant, reason = "most messages are large; none is kept")]
         pub enum Message { $($(#[$meta])* $name($name),)+ }
 
         impl Message {
@@ -298,6 +297,11 @@ macro_rules! templates {
     };
 }
 
+/// True for a peer whose bodies may have fields that this code does not know.
+const fn newer(minor: u8) -> bool {
+    minor > MINOR
+}
+
 /// Messages without a group: the record is the body.
 macro_rules! plain_bodies {
     ($($name:ident),+ $(,)?) => {$(
@@ -312,7 +316,7 @@ macro_rules! plain_bodies {
 
             #[inline]
             fn decode_body(body: &[u8], minor: u8) -> Result<Self, BodyError> {
-                let known = if minor > MINOR {
+                let known = if newer(minor) {
                     body.get(..Self::WIDTH).unwrap_or(body)
                 } else {
                     body
@@ -702,6 +706,9 @@ record! {
     }
 }
 
+/// SecurityID of messages that are about no instrument, or about one that is not said.
+pub const NO_INSTRUMENT: InstrumentId = InstrumentId::new(u32::MAX);
+
 /// Which fields a CancelReplace changes, as bits: 0 price, 1 quantity, 2 trigger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Changes(u8);
@@ -791,7 +798,7 @@ record! {
         /// Product; 0, not supported.
         product: u16 = 20122,
         /// Only this side.
-        side: SideFilter = 54,
+        side: SideCode = 54,
         /// Market-maker protection group; 0, not supported.
         mmp_group: u8 = 20117,
     }
@@ -830,10 +837,10 @@ record! {
         order_id: OrderId = 37,
         /// The owner.
         account: AccountId = 1,
-        /// SecurityID; 0 where a rejected order's is not known.
+        /// SecurityID; 4,294,967,295 = not said, for a rejected order.
         instrument: InstrumentId = 48,
-        /// Side.
-        side: Side = 54,
+        /// Side; `any` = not said, for a rejected order and a trade of an auction.
+        side: SideCode = 54,
         /// What happened.
         exec_type: ExecType = 150,
         /// Where the order stands now.
@@ -1040,7 +1047,7 @@ impl Body for Snapshot {
             tag: 268,
             problem: FieldProblem::GroupCount,
         };
-        if count > Self::MAX_ENTRIES || rest.len() < bytes || (rest.len() > bytes && minor <= MINOR)
+        if count > Self::MAX_ENTRIES || rest.len() < bytes || (rest.len() > bytes && !newer(minor))
         {
             return Err(group);
         }
@@ -1219,8 +1226,7 @@ record! {
 }
 
 record! {
-    /// List an instrument: numbers that are 0 (for max_price and max_qty, and for min_price of a
-    /// compute contract too) are limits in their own right; see the defaults in the client.
+    /// List an instrument. Every number counts as it stands: there are no defaults on the wire.
     AdminInstrument {
         /// The request's id, above all before it in the session.
         cl_ord_id: ClOrdId = 11,

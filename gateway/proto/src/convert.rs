@@ -1,0 +1,693 @@
+//! Between messages and the engine's vocabulary: requests become commands, events become reports.
+//!
+//! Everything here is a pure function. The edge narrows quantities to the 32 bits of the wire with a
+//! check, and what the protocol can say and the exchange cannot do yet is refused by name.
+
+use tessera_types::{
+    Aggressor, Cancel, ClOrdId, ClientHeader, Command, CommandKind, ContractTerms, Event,
+    EventRecord, ExecInst, Generation, Instrument, InstrumentId, ListInstrument, MassCancel, Name,
+    NewOrder, OrdType, OrderTarget, Partition, Party, Phase, Price, Qty, Reduce, RejectReason,
+    Replace, Requester, ServerSeq, SessionId, SetPhase, Side, Timestamp,
+};
+
+use crate::codes::{
+    EndReason, ExecType, InstrumentKind, Liquidity, MassActionScope, MassActionType, OrdStatus,
+    SideCode, cxl_rej_reason, ord_rej_reason,
+};
+use crate::field::{Lots, Text, TextError, TooManyLots};
+use crate::header::Flags;
+use crate::message::{
+    AdminInstrument, AdminPhase, AdminReply, Body, CancelReject, CancelReplace, Changes,
+    ExecInstBits, ExecutionReport, MassAction, MassActionReport, NO_INSTRUMENT, NewOrderSingle,
+    SecurityDefinition,
+};
+use crate::session::Request;
+
+/// What the gateway knows about a request beside its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The session.
+    pub session: SessionId,
+    /// Its present life.
+    pub generation: Generation,
+    /// When the request was received (UTC).
+    pub received: Timestamp,
+}
+
+impl Origin {
+    const fn header(self, account: tessera_types::AccountId, cl_ord_id: ClOrdId) -> ClientHeader {
+        ClientHeader {
+            session: self.session,
+            generation: self.generation,
+            account,
+            cl_ord_id,
+            received: self.received,
+        }
+    }
+}
+
+impl Request {
+    /// The command that this request is.
+    ///
+    /// # Errors
+    /// The reason to refuse it with before it reaches the engine: a feature that the protocol can
+    /// express and the exchange does not have, or fields that contradict each other.
+    pub fn command(&self, origin: Origin) -> Result<Command, RejectReason> {
+        match self {
+            Self::New(message) => new_order(message, origin).map(Command::NewOrder),
+            Self::Replace(message) => replace(message, origin).map(Command::Replace),
+            Self::Cancel(message) => Ok(Command::Cancel(Cancel {
+                header: origin.header(message.account, message.cl_ord_id),
+                target: target(message.order_id, message.orig_cl_ord_id)?,
+            })),
+            Self::Reduce(message) => Ok(Command::Reduce(Reduce {
+                header: origin.header(message.account, message.cl_ord_id),
+                target: target(message.order_id, message.orig_cl_ord_id)?,
+                by: message.by.qty(),
+            })),
+            Self::Mass(message) => mass_cancel(message, origin).map(Command::MassCancel),
+        }
+    }
+
+    /// The account that the request acts for, 0 = not said.
+    #[must_use]
+    pub const fn account(&self) -> tessera_types::AccountId {
+        match self {
+            Self::New(m) => m.account,
+            Self::Replace(m) => m.account,
+            Self::Cancel(m) => m.account,
+            Self::Reduce(m) => m.account,
+            Self::Mass(m) => m.account,
+        }
+    }
+}
+
+fn new_order(message: &NewOrderSingle, origin: Origin) -> Result<NewOrder, RejectReason> {
+    if message.smp_id != 0 || message.mmp_group != 0 {
+        return Err(RejectReason::Unsupported);
+    }
+    Ok(NewOrder {
+        header: origin.header(message.account, message.cl_ord_id),
+        instrument: message.instrument,
+        side: message.side,
+        ord_type: message.ord_type,
+        time_in_force: message.time_in_force,
+        self_match: message.smp_mode,
+        exec_inst: exec_inst(message.exec_inst)?,
+        price: message.price,
+        qty: message.order_qty.qty(),
+        min_qty: message.min_qty.qty(),
+        display: message.display_qty.qty(),
+        trigger: message.stop_px,
+        expire: message.expire_time,
+        budget: None,
+    })
+}
+
+fn exec_inst(bits: ExecInstBits) -> Result<ExecInst, RejectReason> {
+    if bits.contains(ExecInstBits::REDUCE_ONLY) {
+        return Err(RejectReason::Unsupported);
+    }
+    let pairs = [
+        (ExecInstBits::POST_ONLY, ExecInst::POST_ONLY),
+        (ExecInstBits::ALL_OR_NONE, ExecInst::ALL_OR_NONE),
+        (
+            ExecInstBits::STAY_ON_DISCONNECT,
+            ExecInst::STAY_ON_DISCONNECT,
+        ),
+        (
+            ExecInstBits::CANCEL_ON_SYSTEM_FAILURE,
+            ExecInst::CANCEL_ON_SYSTEM_FAILURE,
+        ),
+    ];
+    Ok(pairs
+        .into_iter()
+        .filter(|&(wire, _)| bits.contains(wire))
+        .fold(ExecInst::NONE, |all, (_, bit)| all.with(bit)))
+}
+
+fn replace(message: &CancelReplace, origin: Origin) -> Result<Replace, RejectReason> {
+    if message.changes == Changes::NONE {
+        return Err(RejectReason::MissingField);
+    }
+    let unsupported = message.min_qty != Lots::ZERO
+        || message.expire_time != Timestamp::ZERO
+        || message.exec_inst != ExecInstBits::NONE;
+    if unsupported {
+        return Err(RejectReason::Unsupported);
+    }
+    let changes = |bit| message.changes.contains(bit);
+    Ok(Replace {
+        header: origin.header(message.account, message.cl_ord_id),
+        target: target(message.order_id, message.orig_cl_ord_id)?,
+        price: changes(Changes::PRICE).then_some(message.price),
+        qty: changes(Changes::QTY).then(|| message.order_qty.qty()),
+        stop: changes(Changes::STOP).then_some(message.stop_px),
+        new_id: Some(message.cl_ord_id),
+    })
+}
+
+fn target(
+    order_id: tessera_types::OrderId,
+    cl_ord_id: ClOrdId,
+) -> Result<OrderTarget, RejectReason> {
+    match (order_id.get(), cl_ord_id.get()) {
+        (0, 0) => Err(RejectReason::MissingField),
+        (0, _) => Ok(OrderTarget::Client(cl_ord_id)),
+        _ => Ok(OrderTarget::Exchange(order_id)),
+    }
+}
+
+fn mass_cancel(message: &MassAction, origin: Origin) -> Result<MassCancel, RejectReason> {
+    if message.product != 0 || message.mmp_group != 0 {
+        return Err(RejectReason::Unsupported);
+    }
+    let account = message.account;
+    Ok(MassCancel {
+        header: origin.header(account, message.cl_ord_id),
+        account: (account.get() != 0).then_some(account),
+        instrument: match message.scope {
+            MassActionScope::All => None,
+            MassActionScope::Instrument => Some(message.instrument),
+        },
+        side: message.side.side(),
+    })
+}
+
+/// A message of the engine to one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Something happened to an order.
+    Execution(ExecutionReport),
+    /// A cancel, replace or reduce was refused.
+    CancelReject(CancelReject),
+    /// A mass action is complete, or refused.
+    MassAction(MassActionReport),
+    /// An admin command is durable, or refused.
+    Admin(AdminReply),
+}
+
+impl Report {
+    /// Appends the frame with its ServerSeq.
+    pub fn encode_frame(&self, seq: ServerSeq, out: &mut Vec<u8>) {
+        let seq = seq.get();
+        match self {
+            Self::Execution(m) => m.encode_frame(seq, Flags::NONE, out),
+            Self::CancelReject(m) => m.encode_frame(seq, Flags::NONE, out),
+            Self::MassAction(m) => m.encode_frame(seq, Flags::NONE, out),
+            Self::Admin(m) => m.encode_frame(seq, Flags::NONE, out),
+        }
+    }
+}
+
+/// Gives every message that an event is to sessions: none, one, or two for a trade (maker first).
+/// Each comes with its session and ServerSeq; the venue's own session gets none.
+///
+/// # Errors
+/// [`TooManyLots`] when a quantity does not fit the wire, which orders that came over it never cause.
+pub fn reports(
+    record: &EventRecord,
+    mut tell: impl FnMut(SessionId, ServerSeq, Report),
+) -> Result<(), TooManyLots> {
+    let mut send = |session: SessionId, seq: ServerSeq, report: Report| {
+        if session != SessionId::VENUE {
+            tell(session, seq, report);
+        }
+    };
+    match record.event {
+        Event::OrderAccepted {
+            party,
+            instrument,
+            side,
+            price,
+            qty,
+        } => {
+            let mut report = execution(record, &party, instrument, side.into(), ExecType::New);
+            report.price = price;
+            report.leaves_qty = qty.try_into()?;
+            send(party.session, party.server_seq, Report::Execution(report));
+        }
+        Event::Trade {
+            instrument,
+            aggressor,
+            price,
+            qty,
+            maker,
+            taker,
+            maker_leaves,
+            taker_leaves,
+            maker_cum,
+            taker_cum,
+        } => {
+            let (maker_side, taker_side, added, removed) = match aggressor {
+                Aggressor::Buy => (
+                    Some(Side::Sell),
+                    Some(Side::Buy),
+                    Liquidity::Added,
+                    Liquidity::Removed,
+                ),
+                Aggressor::Sell => (
+                    Some(Side::Buy),
+                    Some(Side::Sell),
+                    Liquidity::Added,
+                    Liquidity::Removed,
+                ),
+                Aggressor::None => (None, None, Liquidity::Auction, Liquidity::Auction),
+            };
+            for (party, side, liquidity, leaves, cum) in [
+                (maker, maker_side, added, maker_leaves, maker_cum),
+                (taker, taker_side, removed, taker_leaves, taker_cum),
+            ] {
+                let side = side.map_or(SideCode::Any, SideCode::from);
+                let mut report = execution(record, &party, instrument, side, ExecType::Trade);
+                report.ord_status = live_status(leaves, cum);
+                report.last_px = price;
+                report.last_qty = qty.try_into()?;
+                report.leaves_qty = leaves.try_into()?;
+                report.cum_qty = cum.try_into()?;
+                report.match_id = record.exec_id().get();
+                report.liquidity = liquidity;
+                send(party.session, party.server_seq, Report::Execution(report));
+            }
+        }
+        Event::OrderCanceled {
+            party,
+            instrument,
+            side,
+            cum,
+            reason,
+            request,
+            ..
+        } => {
+            let mut report = execution(record, &party, instrument, side.into(), ExecType::Canceled);
+            by_request(&mut report, &party, request);
+            report.ord_status = OrdStatus::Canceled;
+            report.cum_qty = cum.try_into()?;
+            report.end_reason = reason.into();
+            send(party.session, party.server_seq, Report::Execution(report));
+        }
+        Event::OrderReduced {
+            party,
+            instrument,
+            side,
+            leaves,
+            cum,
+            self_match,
+            request,
+        } => {
+            let mut report = execution(record, &party, instrument, side.into(), ExecType::Reduced);
+            by_request(&mut report, &party, request);
+            report.ord_status = live_status(leaves, cum);
+            report.leaves_qty = leaves.try_into()?;
+            report.cum_qty = cum.try_into()?;
+            report.end_reason = if self_match {
+                EndReason::SelfMatch
+            } else {
+                EndReason::User
+            };
+            send(party.session, party.server_seq, Report::Execution(report));
+        }
+        Event::OrderReplaced {
+            party,
+            old_id,
+            instrument,
+            side,
+            price,
+            qty,
+            leaves,
+        } => {
+            let mut report = execution(record, &party, instrument, side.into(), ExecType::Replaced);
+            let cum = qty.saturating_sub(leaves);
+            report.orig_cl_ord_id = old_id;
+            report.ord_status = live_status(leaves, cum);
+            report.price = price;
+            report.leaves_qty = leaves.try_into()?;
+            report.cum_qty = cum.try_into()?;
+            send(party.session, party.server_seq, Report::Execution(report));
+        }
+        Event::OrderTriggered {
+            party,
+            instrument,
+            side,
+            stop,
+        } => {
+            let mut report =
+                execution(record, &party, instrument, side.into(), ExecType::Triggered);
+            report.ord_status = OrdStatus::Unknown;
+            report.price = stop;
+            send(party.session, party.server_seq, Report::Execution(report));
+        }
+        Event::OrderExpired {
+            party,
+            instrument,
+            side,
+            cum,
+            reason,
+            ..
+        } => {
+            let mut report = execution(record, &party, instrument, side.into(), ExecType::Expired);
+            report.ord_status = OrdStatus::Expired;
+            report.cum_qty = cum.try_into()?;
+            report.end_reason = reason.into();
+            send(party.session, party.server_seq, Report::Execution(report));
+        }
+        Event::MassCanceled {
+            session,
+            account,
+            server_seq,
+            cl_ord_id,
+            count,
+        } => {
+            let report = MassActionReport {
+                report_id: record.seq,
+                cl_ord_id,
+                account,
+                action: MassActionType::Cancel,
+                affected: count,
+                reason: None,
+            };
+            send(session, server_seq, Report::MassAction(report));
+        }
+        Event::Rejected {
+            session,
+            server_seq,
+            ..
+        } => {
+            if let Some(report) = rejection(record) {
+                send(session, server_seq, report);
+            }
+        }
+        Event::InstrumentListed { instrument, by } | Event::PhaseChanged { by, instrument, .. } => {
+            admin(record, by, instrument, &mut send);
+        }
+        Event::CatalogueSet { by, .. } => admin(record, by, NO_INSTRUMENT, &mut send),
+        Event::AuctionCleared { .. }
+        | Event::SessionStarted { .. }
+        | Event::SessionFenced { .. }
+        | Event::Level { .. } => {}
+    }
+    Ok(())
+}
+
+fn execution(
+    record: &EventRecord,
+    party: &Party,
+    instrument: InstrumentId,
+    side: SideCode,
+    exec_type: ExecType,
+) -> ExecutionReport {
+    ExecutionReport {
+        exec_id: record.exec_id(),
+        cl_ord_id: party.cl_ord_id,
+        orig_cl_ord_id: ClOrdId::new(0),
+        order_id: party.order_id,
+        account: party.account,
+        instrument,
+        side,
+        exec_type,
+        ord_status: OrdStatus::New,
+        price: Price::ZERO,
+        last_px: Price::ZERO,
+        last_qty: Lots::ZERO,
+        leaves_qty: Lots::ZERO,
+        cum_qty: Lots::ZERO,
+        match_id: 0,
+        liquidity: Liquidity::None,
+        ord_rej_reason: 0,
+        end_reason: EndReason::None,
+        fee: 0,
+        transact_time: record.time,
+        engine_seq: record.seq,
+        reason: None,
+    }
+}
+
+/// As FIX chains ids: the request's own first, the order's as the original.
+fn by_request(report: &mut ExecutionReport, party: &Party, request: ClOrdId) {
+    if request.get() != 0 {
+        report.cl_ord_id = request;
+        report.orig_cl_ord_id = party.cl_ord_id;
+    }
+}
+
+const fn live_status(leaves: Qty, cum: Qty) -> OrdStatus {
+    if leaves.is_zero() {
+        OrdStatus::Filled
+    } else if cum.is_zero() {
+        OrdStatus::New
+    } else {
+        OrdStatus::PartiallyFilled
+    }
+}
+
+fn rejection(record: &EventRecord) -> Option<Report> {
+    let Event::Rejected {
+        session,
+        account,
+        server_seq,
+        cl_ord_id,
+        target,
+        kind,
+        reason,
+    } = record.event
+    else {
+        return None;
+    };
+    Some(match kind {
+        CommandKind::New | CommandKind::MassQuote => {
+            let party = Party {
+                session,
+                account,
+                cl_ord_id,
+                order_id: tessera_types::OrderId::new(0),
+                server_seq,
+            };
+            let mut report = execution(
+                record,
+                &party,
+                NO_INSTRUMENT,
+                SideCode::Any,
+                ExecType::Rejected,
+            );
+            report.ord_status = OrdStatus::Rejected;
+            report.ord_rej_reason = ord_rej_reason(reason);
+            report.reason = Some(reason);
+            Report::Execution(report)
+        }
+        CommandKind::Cancel | CommandKind::Reduce | CommandKind::Replace => {
+            Report::CancelReject(CancelReject {
+                cl_ord_id,
+                orig_cl_ord_id: target,
+                order_id: tessera_types::OrderId::new(0),
+                cxl_rej_reason: cxl_rej_reason(reason),
+                ord_status: OrdStatus::Unknown,
+                account,
+                engine_seq: record.seq,
+                reason: Some(reason),
+            })
+        }
+        CommandKind::MassCancel => Report::MassAction(MassActionReport {
+            report_id: record.seq,
+            cl_ord_id,
+            account,
+            action: MassActionType::Cancel,
+            affected: 0,
+            reason: Some(reason),
+        }),
+        CommandKind::Instrument | CommandKind::Phase | CommandKind::Catalogue => {
+            Report::Admin(AdminReply {
+                cl_ord_id,
+                reason: Some(reason),
+                instrument: NO_INSTRUMENT,
+                engine_seq: record.seq,
+            })
+        }
+        CommandKind::SessionLogon | CommandKind::SessionFence | CommandKind::Time => return None,
+    })
+}
+
+fn admin(
+    record: &EventRecord,
+    by: Requester,
+    instrument: InstrumentId,
+    send: &mut impl FnMut(SessionId, ServerSeq, Report),
+) {
+    let reply = AdminReply {
+        cl_ord_id: by.cl_ord_id,
+        reason: None,
+        instrument,
+        engine_seq: record.seq,
+    };
+    send(by.session, by.server_seq, Report::Admin(reply));
+}
+
+impl SecurityDefinition {
+    /// The message that describes an instrument.
+    #[must_use]
+    pub fn new(id: InstrumentId, instrument: &Instrument, phase: Phase) -> Self {
+        let terms = instrument.terms;
+        let hour = |hours: u64| Timestamp::from_nanos(hours.saturating_mul(HOUR_NS));
+        let start = terms.map_or(0, |t| u64::from(t.start_hour));
+        let hours = terms.map_or(0, |t| u64::from(t.hours));
+        let weight = terms.map_or(0, |t| t.weight);
+        Self {
+            instrument: id,
+            symbol: Text::clipped(instrument.name.as_str()),
+            kind: kind(instrument),
+            class: terms.map_or(0, |t| t.class),
+            partition: terms.map_or(Partition::TimeSlice, |t| t.partition),
+            profile: terms.map_or(0, |t| t.profile),
+            tier: terms.map_or(0, |t| t.tier),
+            zone: terms.map_or(0, |t| t.zone),
+            delivery_start: hour(start),
+            delivery_end: hour(if terms.is_some() { start + hours } else { 0 }),
+            attestation: u8::from(terms.is_some_and(|t| t.partition == Partition::Tee)),
+            tick: instrument.tick,
+            lot: instrument.lot,
+            lot_gpu_seconds: u32::try_from(hours * 3_600 * u64::from(weight) / 10_000)
+                .unwrap_or(u32::MAX),
+            min_price: instrument.min_price,
+            max_price: instrument.max_price,
+            min_qty: instrument.min_qty,
+            max_qty: instrument.max_qty,
+            tick_micro_usd: instrument.tick_micro_usd,
+            weight,
+            phase,
+        }
+    }
+}
+
+impl AdminInstrument {
+    /// The message that lists an instrument.
+    ///
+    /// # Errors
+    /// [`TextError`] when its name has other characters than printable ASCII.
+    pub fn new(cl_ord_id: ClOrdId, instrument: &Instrument) -> Result<Self, TextError> {
+        let terms = instrument.terms;
+        Ok(Self {
+            cl_ord_id,
+            symbol: Text::new(instrument.name.as_str())?,
+            kind: kind(instrument),
+            class: terms.map_or(0, |t| t.class),
+            partition: terms.map_or(Partition::TimeSlice, |t| t.partition),
+            profile: terms.map_or(0, |t| t.profile),
+            tier: terms.map_or(0, |t| t.tier),
+            zone: terms.map_or(0, |t| t.zone),
+            start_hour: terms.map_or(0, |t| t.start_hour),
+            hours: terms.map_or(0, |t| t.hours),
+            weight: terms.map_or(0, |t| t.weight),
+            tick: instrument.tick,
+            lot: instrument.lot,
+            min_price: instrument.min_price,
+            max_price: instrument.max_price,
+            min_qty: instrument.min_qty,
+            max_qty: instrument.max_qty,
+            tick_micro_usd: instrument.tick_micro_usd,
+            has_ref_price: instrument.ref_price.is_some(),
+            ref_price: instrument.ref_price.unwrap_or(Price::ZERO),
+            has_protect: instrument.protect.is_some(),
+            protect: instrument.protect.unwrap_or(0),
+            algo: instrument.algo,
+            min_alloc: instrument.min_alloc,
+            top_min: instrument.top_min,
+            top_max: instrument.top_max,
+            fifo_pct: instrument.fifo_pct,
+        })
+    }
+
+    /// The command that this message is.
+    ///
+    /// # Errors
+    /// [`RejectReason::BadField`] when it has no name. Everything else is judged by the engine.
+    pub fn command(&self, origin: Origin) -> Result<Command, RejectReason> {
+        let name = Name::new(self.symbol.as_str()).map_err(|_| RejectReason::BadField)?;
+        let instrument = Instrument {
+            name,
+            tick: self.tick,
+            lot: self.lot,
+            min_price: self.min_price,
+            max_price: self.max_price,
+            min_qty: self.min_qty,
+            max_qty: self.max_qty,
+            ref_price: self.has_ref_price.then_some(self.ref_price),
+            protect: self.has_protect.then_some(self.protect),
+            algo: self.algo,
+            min_alloc: self.min_alloc,
+            top_min: self.top_min,
+            top_max: self.top_max,
+            fifo_pct: self.fifo_pct,
+            tick_micro_usd: self.tick_micro_usd,
+            terms: (self.kind == InstrumentKind::Compute).then_some(ContractTerms {
+                class: self.class,
+                partition: self.partition,
+                profile: self.profile,
+                tier: self.tier,
+                zone: self.zone,
+                start_hour: self.start_hour,
+                hours: self.hours,
+                weight: self.weight,
+            }),
+        };
+        let header = origin.header(tessera_types::AccountId::new(0), self.cl_ord_id);
+        Ok(Command::ListInstrument(Box::new(ListInstrument {
+            header,
+            instrument,
+        })))
+    }
+}
+
+impl AdminPhase {
+    /// The command that this message is.
+    #[must_use]
+    pub fn command(&self, origin: Origin) -> Command {
+        Command::SetPhase(SetPhase {
+            header: origin.header(tessera_types::AccountId::new(0), self.cl_ord_id),
+            instrument: self.instrument,
+            phase: self.phase,
+            ref_price: self.has_ref_price.then_some(self.ref_price),
+        })
+    }
+}
+
+const fn kind(instrument: &Instrument) -> InstrumentKind {
+    if instrument.terms.is_some() {
+        InstrumentKind::Compute
+    } else {
+        InstrumentKind::Plain
+    }
+}
+
+impl NewOrderSingle {
+    /// A plain good-till-cancel limit order; change what differs.
+    #[must_use]
+    pub const fn limit(
+        cl_ord_id: ClOrdId,
+        account: tessera_types::AccountId,
+        instrument: InstrumentId,
+        side: Side,
+        price: Price,
+        order_qty: Lots,
+    ) -> Self {
+        Self {
+            cl_ord_id,
+            account,
+            instrument,
+            side,
+            ord_type: OrdType::Limit,
+            time_in_force: tessera_types::TimeInForce::Gtc,
+            price,
+            order_qty,
+            min_qty: Lots::ZERO,
+            display_qty: Lots::ZERO,
+            stop_px: 0,
+            expire_time: Timestamp::ZERO,
+            exec_inst: ExecInstBits::NONE,
+            smp_id: 0,
+            smp_mode: tessera_types::SelfMatch::None,
+            mmp_group: 0,
+            transact_time: Timestamp::ZERO,
+        }
+    }
+}
+
+const HOUR_NS: u64 = 3_600_000_000_000;
