@@ -1,4 +1,5 @@
 //! The one program of the exchange as a library, so that tests can drive the verbs in process.
 
+pub mod catalogue;
 pub mod script;
 pub mod sim;
