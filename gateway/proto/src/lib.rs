@@ -18,6 +18,8 @@ pub mod header;
 pub mod message;
 pub mod protocol;
 pub mod session;
+#[cfg(test)]
+mod testing;
 pub mod throttle;
 pub mod time;
 

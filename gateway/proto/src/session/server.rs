@@ -796,3 +796,841 @@ pub const MAX_REJECTS: usize = 10;
 pub const REJECT_WINDOW: Duration = Duration::from_secs(10);
 /// Requests in a row that are refused for their rate before the session is ended.
 pub const MAX_THROTTLED: u32 = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use tessera_types::{AccountId, InstrumentId, Price, Side};
+
+    use super::*;
+    use crate::codes::{CancelOnDisconnect, KillScope};
+    use crate::field::{FieldProblem, Lots};
+    use crate::header::HeaderError;
+    use crate::message::Message;
+
+    const UTC: Timestamp = Timestamp::from_nanos(1_800_000_000_000_000_000);
+    const MS: u64 = 1_000_000;
+
+    fn at(ms: u64) -> Monotime {
+        Monotime::from_nanos(ms * MS)
+    }
+
+    fn text<const N: usize>(text: &str) -> Text<N> {
+        Text::new(text).unwrap()
+    }
+
+    fn logon() -> Logon {
+        Logon {
+            sender: text("ALICE"),
+            target: text("TESSERA"),
+            heart_bt_int: 10,
+            epoch: 0,
+            next_server_seq: ServerSeq::new(0),
+            schema_minor: 0,
+            cancel_on_disconnect: CancelOnDisconnect::Both,
+            cancel_grace: 0,
+            username: text("trader"),
+            sending_time: UTC,
+            signature: [7; 64],
+            take_over: false,
+        }
+    }
+
+    fn order(id: u64) -> NewOrderSingle {
+        NewOrderSingle::limit(
+            ClOrdId::new(id),
+            AccountId::new(1),
+            InstrumentId::new(0),
+            Side::Buy,
+            Price::from_ticks(100),
+            Lots::new(5),
+        )
+    }
+
+    fn frame(body: &impl Body, seq: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        body.encode_frame(seq, Flags::NONE, &mut bytes);
+        bytes
+    }
+
+    /// One session under test, driven with frames and a clock in milliseconds; writes down what it
+    /// does about each.
+    struct Peer {
+        session: Session,
+        log: String,
+    }
+
+    impl Peer {
+        fn fresh(protocol: Protocol, rates: Rates) -> Self {
+            let options = Options {
+                rates,
+                ..Options::default()
+            };
+            Self {
+                session: Session::new(protocol, options, at(0)),
+                log: String::new(),
+            }
+        }
+
+        fn logged_on(protocol: Protocol, rates: Rates) -> Self {
+            let mut peer = Self::fresh(protocol, rates);
+            let output = peer.give(0, Stream::Control, &frame(&logon(), 0));
+            assert_eq!(output, Output::Logon(Box::new(logon())));
+            let started = Started {
+                epoch: 1,
+                last_cl_ord_id: ClOrdId::new(41),
+                next_server_seq: ServerSeq::new(9),
+            };
+            peer.session.started(at(0), UTC, started).unwrap();
+            peer.log.clear();
+            peer
+        }
+
+        fn oe() -> Self {
+            Self::logged_on(Protocol::OrderEntry, Rates::UNLIMITED)
+        }
+
+        fn give(&mut self, ms: u64, stream: Stream, bytes: &[u8]) -> Output {
+            let header = Header::parse(bytes.first_chunk().unwrap()).unwrap();
+            self.session.on_bytes(at(ms), stream, false);
+            let body = &bytes[Header::LEN..];
+            let output = self.session.on_frame(at(ms), UTC, stream, &header, body);
+            self.note(&output);
+            output
+        }
+
+        fn control(mut self, body: &impl Body) -> Self {
+            self.give(0, Stream::Control, &frame(body, 0));
+            self
+        }
+
+        fn request(mut self, body: &impl Body, seq: u64) -> Self {
+            self.give(0, Stream::Requests, &frame(body, seq));
+            self
+        }
+
+        fn raw(mut self, stream: Stream, bytes: &[u8]) -> Self {
+            self.give(0, stream, bytes);
+            self
+        }
+
+        fn timer(mut self, ms: u64) -> Self {
+            loop {
+                let output = self.session.on_timer(at(ms));
+                if output == Output::Nothing {
+                    return self;
+                }
+                self.log.push_str(&format!("{ms} ms: "));
+                self.note(&output);
+            }
+        }
+
+        fn note(&mut self, output: &Output) {
+            let line = match output {
+                Output::Nothing => "ignored".to_owned(),
+                Output::Logon(_) => "logon passed on".to_owned(),
+                Output::Request { seq, request, .. } => {
+                    let id = request.cl_ord_id();
+                    format!("{seq} {:?} {id} passed on", request.template())
+                }
+                Output::Control(control) => format!("passed on {control:?}"),
+                Output::Reply(Reply::Reject(m)) => format!(
+                    "reject {} of template {} seq {} field {}",
+                    m.reason, m.ref_template, m.ref_seq, m.ref_tag
+                ),
+                Output::Reply(Reply::BusinessReject(m)) => format!(
+                    "business reject {} ({}) of template {} seq {} id {} retry after {} ns",
+                    m.reason.unwrap(),
+                    m.business_reject_reason,
+                    m.ref_template,
+                    m.ref_seq,
+                    m.cl_ord_id,
+                    m.retry_after
+                ),
+                Output::Reply(Reply::Heartbeat(m)) => {
+                    format!("heartbeat {} next {}", m.test_req_id, m.next_server_seq)
+                }
+                Output::Reply(Reply::TestRequest(m)) => {
+                    format!("test request {} next {}", m.test_req_id, m.next_server_seq)
+                }
+                Output::PeerLogout(m) => format!("peer logs out after {}", m.last_client_seq),
+                Output::Logout(m) => {
+                    format!(
+                        "logout {} after {}: {}",
+                        m.reason, m.last_client_seq, m.text
+                    )
+                }
+                Output::Close(code) => format!("close {} {}", code.code(), code.as_str()),
+            };
+            self.log.push_str(&line);
+            self.log.push('\n');
+        }
+
+        fn check(self, expected: Expect) {
+            expected.assert_eq(&self.log);
+        }
+    }
+
+    /// A row whose input comes on a session that is logged on.
+    fn check_raw(stream: Stream, bytes: &[u8], expected: Expect) {
+        Peer::oe().raw(stream, bytes).check(expected);
+    }
+
+    #[test]
+    fn row_3_first_frame_is_not_a_logon() {
+        let fresh = || Peer::fresh(Protocol::OrderEntry, Rates::UNLIMITED);
+        let close = expect![[r#"
+            close 1 no_logon
+        "#]];
+        fresh()
+            .control(&KillSwitch {
+                action: KillAction::Engage,
+                scope: KillScope::Session,
+            })
+            .check(close);
+        fresh().request(&logon(), 1).check(expect![[r#"
+            close 1 no_logon
+        "#]]);
+        let mut unknown = frame(&logon(), 0);
+        unknown[2] = 99;
+        fresh().raw(Stream::Control, &unknown).check(expect![[r#"
+            close 1 no_logon
+        "#]]);
+    }
+
+    #[test]
+    fn row_4_no_logon_in_time() {
+        Peer::fresh(Protocol::OrderEntry, Rates::UNLIMITED)
+            .timer(4_999)
+            .timer(5_000)
+            .timer(5_001)
+            .check(expect![[r#"
+                5000 ms: close 2 logon_timeout
+            "#]]);
+    }
+
+    #[test]
+    fn row_5_and_8_the_shell_refuses_a_logon_without_saying_why() {
+        let mut peer = Peer::fresh(Protocol::OrderEntry, Rates::UNLIMITED).control(&logon());
+        let output = peer.session.end(at(1), LogoutReason::Auth, "");
+        peer.note(&output);
+        peer.request(&order(1), 1).timer(2_001).check(expect![[r#"
+            logon passed on
+            logout auth after 0: 
+            ignored
+            2001 ms: close 0 done
+        "#]]);
+    }
+
+    fn check_logon(change: impl FnOnce(&mut Logon), expected: Expect) {
+        let mut logon = logon();
+        change(&mut logon);
+        Peer::fresh(Protocol::OrderEntry, Rates::UNLIMITED)
+            .control(&logon)
+            .check(expected);
+    }
+
+    #[test]
+    fn row_6_sending_time_is_off() {
+        let shift = |ns: i64| {
+            move |logon: &mut Logon| {
+                let shifted = UTC.nanos().checked_add_signed(ns).unwrap();
+                logon.sending_time = Timestamp::from_nanos(shifted);
+            }
+        };
+        check_logon(shift(5_000_000_000), expect![[r#"
+            logon passed on
+        "#]]);
+        check_logon(shift(-5_000_000_000), expect![[r#"
+            logon passed on
+        "#]]);
+        check_logon(shift(5_000_000_001), expect![[r#"
+            logout sending_time after 0: SendingTime is more than 5 s off; set the client's clock
+        "#]]);
+        check_logon(shift(-5_000_000_001), expect![[r#"
+            logout sending_time after 0: SendingTime is more than 5 s off; set the client's clock
+        "#]]);
+    }
+
+    #[test]
+    fn row_7_heartbeat_interval_out_of_range() {
+        check_logon(|logon| logon.heart_bt_int = 0, expect![[r#"
+            logout heart_bt_int after 0: HeartBtInt must be 10 to 600 units of 100 ms
+        "#]]);
+        check_logon(|logon| logon.heart_bt_int = 9, expect![[r#"
+            logout heart_bt_int after 0: HeartBtInt must be 10 to 600 units of 100 ms
+        "#]]);
+        check_logon(|logon| logon.heart_bt_int = 601, expect![[r#"
+            logout heart_bt_int after 0: HeartBtInt must be 10 to 600 units of 100 ms
+        "#]]);
+        check_logon(|logon| logon.heart_bt_int = 600, expect![[r#"
+            logon passed on
+        "#]]);
+    }
+
+    #[test]
+    fn row_9_second_logon() {
+        Peer::oe().control(&logon()).check(expect![[r#"
+            logout second_logon after 0: this connection is logged on
+        "#]]);
+    }
+
+    #[test]
+    fn row_11_minor_version() {
+        let minor = |offered: u8, minors| {
+            let mut peer = Peer::fresh(Protocol::OrderEntry, Rates::UNLIMITED);
+            peer.session.options.minors = minors;
+            let mut logon = logon();
+            logon.schema_minor = offered;
+            peer.control(&logon)
+        };
+        minor(1, (2, 3)).check(expect![[r#"
+            logout version after 0: this server speaks schema minors 2 to 3
+        "#]]);
+        for (offered, answered) in [(2, 2), (3, 3), (9, 3)] {
+            let mut peer = minor(offered, (2, 3));
+            let started = Started {
+                epoch: 1,
+                last_cl_ord_id: ClOrdId::new(0),
+                next_server_seq: ServerSeq::new(1),
+            };
+            let ack = peer.session.started(at(1), UTC, started).unwrap();
+            assert_eq!(ack.schema_minor, answered);
+        }
+    }
+
+    #[test]
+    fn rows_12_13_and_17_a_stream_that_is_no_stream_of_frames() {
+        for (error, expected) in [
+            (
+                FrameError::Header(HeaderError::Reserved(1)),
+                "close 3 bad_header\n",
+            ),
+            (
+                FrameError::TooLarge {
+                    len: 1_025,
+                    max: 1_024,
+                },
+                "close 4 body_too_large\n",
+            ),
+            (FrameError::Truncated { missing: 3 }, "close 5 truncated\n"),
+        ] {
+            let mut peer = Peer::oe();
+            let output = peer.session.on_frame_error(error);
+            peer.note(&output);
+            assert_eq!(peer.log, expected);
+            assert_eq!(peer.session.state(), State::Closed);
+        }
+    }
+
+    #[test]
+    fn row_14_body_too_short() {
+        let mut bytes = frame(&order(1), 1);
+        bytes.truncate(Header::LEN + 70);
+        check_raw(Stream::Requests, &bytes, expect![[r#"
+            reject body_too_short of template 20 seq 1 field 0
+        "#]]);
+    }
+
+    #[test]
+    fn row_15_trailing_bytes_at_the_same_minor() {
+        let mut bytes = frame(&order(1), 1);
+        bytes.push(0);
+        check_raw(Stream::Requests, &bytes, expect![[r#"
+            reject trailing_bytes of template 20 seq 1 field 0
+        "#]]);
+    }
+
+    #[test]
+    fn row_16_trailing_bytes_at_a_higher_minor() {
+        let mut bytes = frame(&order(1), 1);
+        bytes[4] = MINOR + 1;
+        bytes.extend_from_slice(&[1, 2, 3]);
+        check_raw(Stream::Requests, &bytes, expect![[r#"
+            1 NewOrderSingle 1 passed on
+        "#]]);
+    }
+
+    #[test]
+    fn row_18_stream_reset() {
+        let mut peer = Peer::oe();
+        let output = peer.session.on_stream_reset();
+        peer.note(&output);
+        peer.check(expect![[r#"
+            close 5 truncated
+        "#]]);
+    }
+
+    #[test]
+    fn row_19_a_frame_stays_incomplete() {
+        let mut peer = Peer::oe();
+        peer.session.on_bytes(at(100), Stream::Requests, true);
+        // One byte more does not buy more time.
+        peer.session.on_bytes(at(900), Stream::Requests, true);
+        assert_eq!(
+            peer.session.next_deadline(),
+            Some(at(1_000)),
+            "a heartbeat of ours"
+        );
+        let peer = peer.timer(1_000);
+        assert_eq!(peer.session.next_deadline(), Some(at(1_100)));
+        peer.timer(1_099).timer(1_100).check(expect![[r#"
+            1000 ms: heartbeat 0 next 9
+            1100 ms: close 6 slow_frame
+        "#]]);
+
+        let mut complete = Peer::oe();
+        complete.session.on_bytes(at(100), Stream::Requests, true);
+        complete.give(900, Stream::Requests, &frame(&order(1), 1));
+        complete.timer(1_100).check(expect![[r#"
+            1 NewOrderSingle 1 passed on
+            1100 ms: heartbeat 0 next 9
+        "#]]);
+    }
+
+    #[test]
+    fn row_20_unknown_template() {
+        let mut bytes = frame(&order(1), 1);
+        bytes[2] = 0xff;
+        check_raw(Stream::Requests, &bytes, expect![[r#"
+            reject unknown_template of template 255 seq 1 field 0
+        "#]]);
+        let mut bytes = frame(&order(1), 0);
+        bytes[2..4].copy_from_slice(&[6, 0]);
+        check_raw(Stream::Control, &bytes, expect![[r#"
+            reject unknown_template of template 6 seq 0 field 0
+        "#]]);
+    }
+
+    #[test]
+    fn row_21_not_legal_here() {
+        check_raw(Stream::Control, &frame(&order(1), 0), expect![[r#"
+            logout illegal_message after 0: NewOrderSingle is not legal here
+        "#]]);
+        let phase = AdminPhase {
+            cl_ord_id: ClOrdId::new(1),
+            instrument: InstrumentId::new(0),
+            phase: tessera_types::Phase::Halt,
+            has_ref_price: false,
+            ref_price: Price::ZERO,
+        };
+        check_raw(Stream::Control, &frame(&phase, 0), expect![[r#"
+            logout illegal_message after 0: AdminPhase is not legal here
+        "#]]);
+        let start = crate::message::StreamStart {
+            kind: crate::codes::StreamKind::Events,
+            channel: 0,
+            instrument: InstrumentId::new(0),
+            request_id: 0,
+            epoch: 0,
+            next_seq: 0,
+        };
+        check_raw(Stream::Control, &frame(&start, 0), expect![[r#"
+            logout illegal_message after 0: StreamStart is not legal here
+        "#]]);
+        let list = SecurityListRequest { request_id: 1 };
+        Peer::fresh(Protocol::OrderEntry, Rates::UNLIMITED)
+            .control(&logon())
+            .control(&list)
+            .check(expect![[r#"
+                logon passed on
+                logout illegal_message after 0: only a Logout may come before the LogonAck
+            "#]]);
+    }
+
+    #[test]
+    fn row_22_codes_and_bools_that_mean_nothing() {
+        let offset = |name: &str| offset::<NewOrderSingle>(name);
+        for (field, value, tag) in [
+            ("side", 2, 54),
+            ("ord_type", 6, 40),
+            ("time_in_force", 5, 59),
+            ("exec_inst", 0x20, 18),
+            ("smp_mode", 5, 2964),
+        ] {
+            let mut bytes = frame(&order(1), 1);
+            bytes[Header::LEN + offset(field)] = value;
+            let peer = Peer::oe().raw(Stream::Requests, &bytes);
+            let expected = format!("reject value_out_of_range of template 20 seq 1 field {tag}\n");
+            assert_eq!(peer.log, expected);
+            // The session goes on with the next number.
+            let peer = peer.request(&order(1), 2);
+            assert!(peer.log.ends_with("2 NewOrderSingle 1 passed on\n"));
+        }
+        let mut bytes = frame(&logon(), 0);
+        let at = Header::LEN + self::offset::<Logon>("take_over");
+        bytes[at] = 2;
+        Peer::fresh(Protocol::OrderEntry, Rates::UNLIMITED)
+            .raw(Stream::Control, &bytes)
+            .control(&logon())
+            .check(expect![[r#"
+                reject value_out_of_range of template 1 seq 0 field 20105
+                logon passed on
+            "#]]);
+    }
+
+    #[test]
+    fn row_23_a_reserved_byte_is_set() {
+        let logout = Peer::oe().session.logout_answer();
+        let mut bytes = frame(&logout, 0);
+        bytes[Header::LEN + 1] = 1;
+        check_raw(Stream::Control, &bytes, expect![[r#"
+            reject bad_format of template 3 seq 0 field 20100
+        "#]]);
+    }
+
+    #[test]
+    fn row_24_text_that_is_none() {
+        for (at, byte) in [(0, 0x07), (0, 0xc3), (0, 0), (9, b'x')] {
+            let mut bytes = frame(&logon(), 0);
+            bytes[Header::LEN + at] = byte;
+            let peer =
+                Peer::fresh(Protocol::OrderEntry, Rates::UNLIMITED).raw(Stream::Control, &bytes);
+            assert_eq!(peer.log, "reject bad_format of template 1 seq 0 field 49\n");
+        }
+    }
+
+    #[test]
+    fn row_25_a_group_that_is_not_as_counted() {
+        // No message of a client has a group yet; the codec is shared with the server's.
+        let snapshot = crate::message::Snapshot {
+            instrument: InstrumentId::new(0),
+            last_seq: 1,
+            rpt_seq: 1,
+            phase: tessera_types::Phase::Continuous,
+            entries: Vec::new(),
+        };
+        for (count, entries) in [(1, 0), (0, 1), (201, 201), (2, 1)] {
+            let mut body = frame(&snapshot, 0)[Header::LEN..].to_vec();
+            body[17] = count;
+            body.resize(18 + 21 * entries, 0);
+            let error = crate::message::Snapshot::decode_body(&body, MINOR).unwrap_err();
+            let problem = FieldProblem::GroupCount;
+            assert_eq!(error, BodyError::Field { tag: 268, problem });
+            assert_eq!(error.reject(), (SessionRejectReason::GroupCount, 268));
+        }
+    }
+
+    #[test]
+    fn rows_26_and_27_client_seq() {
+        Peer::oe()
+            .request(&order(1), 2)
+            .request(&order(1), 1)
+            .check(expect![[r#"
+                logout seq_gap after 0: ClientSeq 2, expected 1
+                ignored
+            "#]]);
+        Peer::oe()
+            .request(&order(1), 1)
+            .request(&order(2), 1)
+            .check(expect![[r#"
+                1 NewOrderSingle 1 passed on
+                logout seq_low after 1: ClientSeq 1, expected 2
+            "#]]);
+        Peer::oe().request(&order(1), 0).check(expect![[r#"
+            logout seq_low after 0: ClientSeq 0, expected 1
+        "#]]);
+    }
+
+    #[test]
+    fn rows_28_to_30_are_passed_on_to_the_engine() {
+        let mut bytes = Vec::new();
+        order(7).encode_frame(1, Flags::POSS_RESEND, &mut bytes);
+        let mut peer = Peer::oe();
+        let Output::Request { poss_resend, .. } = peer.give(0, Stream::Requests, &bytes) else {
+            panic!("a request");
+        };
+        assert!(poss_resend);
+        peer.request(&order(7), 2)
+            .request(&order(3), 3)
+            .check(expect![[r#"
+                1 NewOrderSingle 7 passed on
+                2 NewOrderSingle 7 passed on
+                3 NewOrderSingle 3 passed on
+            "#]]);
+    }
+
+    #[test]
+    fn row_39_throttled() {
+        let rates = Rates {
+            rate: 10,
+            burst: 2,
+            cancel_rate: 10,
+            cancel_burst: 1,
+        };
+        let cancel = Cancel {
+            cl_ord_id: ClOrdId::new(9),
+            account: AccountId::new(1),
+            orig_cl_ord_id: ClOrdId::new(1),
+            order_id: tessera_types::OrderId::new(0),
+        };
+        let mut peer = Peer::logged_on(Protocol::OrderEntry, rates)
+            .request(&order(1), 1)
+            .request(&order(2), 2)
+            .request(&order(3), 3)
+            .request(&cancel, 4)
+            .request(&cancel, 5);
+        let sent = std::mem::take(&mut peer.log);
+        expect![[r#"
+            1 NewOrderSingle 1 passed on
+            2 NewOrderSingle 2 passed on
+            business reject throttled (8) of template 20 seq 3 id 3 retry after 100000000 ns
+            4 Cancel 9 passed on
+            business reject throttled (8) of template 22 seq 5 id 9 retry after 100000000 ns
+        "#]].assert_eq(&sent);
+        for seq in 6..1_100 {
+            peer = peer.request(&order(seq), seq);
+        }
+        let lines: Vec<&str> = peer.log.lines().collect();
+        let ended = lines
+            .iter()
+            .position(|line| line.starts_with("logout"))
+            .unwrap();
+        assert_eq!(ended + 1, 1_000, "one refused cancel came before");
+        expect!["logout throttled after 1005: the rate limit was exceeded for too long"].assert_eq(lines[ended]);
+        assert!(lines[ended + 1..].iter().all(|line| *line == "ignored"));
+    }
+
+    #[test]
+    fn row_45_heartbeat_with_a_wrong_id() {
+        let heartbeat = |test_req_id| Heartbeat {
+            test_req_id,
+            next_server_seq: ServerSeq::new(0),
+        };
+        let mut peer = Peer::oe().timer(1_200);
+        peer.give(1_300, Stream::Control, &frame(&heartbeat(99), 0));
+        assert_eq!(peer.session.state(), State::Active);
+        peer.check(expect![[r#"
+            1200 ms: test request 1 next 9
+            ignored
+        "#]]);
+    }
+
+    #[test]
+    fn row_46_requests_after_logout() {
+        let mut logout = Peer::oe().session.logout_answer();
+        logout.last_client_seq = 2;
+        let peer = Peer::oe().request(&order(1), 1).control(&logout);
+        assert!(!peer.session.requests_served() && peer.session.reads_requests());
+        let peer = peer.request(&order(2), 2);
+        assert!(peer.session.requests_served() && !peer.session.reads_requests());
+        peer.request(&order(3), 3)
+            .control(&logon())
+            .timer(2_000)
+            .check(expect![[r#"
+                1 NewOrderSingle 1 passed on
+                peer logs out after 2
+                2 NewOrderSingle 2 passed on
+                ignored
+                ignored
+                2000 ms: close 0 done
+            "#]]);
+    }
+
+    #[test]
+    fn row_47_numbers_near_their_end() {
+        Peer::oe().request(&order(1), u64::MAX).check(expect![[r#"
+            logout seq_exhausted after 0: ClientSeq is near its end
+        "#]]);
+        check_logon(
+            |logon| logon.next_server_seq = ServerSeq::new(u64::MAX),
+            expect![[r#"
+                logout seq_exhausted after 0: NextExpectedMsgSeqNum is near its end
+            "#]],
+        );
+    }
+
+    #[test]
+    fn ten_rejects_within_ten_seconds_are_tolerated() {
+        let mut bad = frame(&order(1), 1);
+        bad[2] = 0xff;
+        let send = |peer: &mut Peer, seq: u64, ms: u64| {
+            bad[8..16].copy_from_slice(&seq.to_le_bytes());
+            peer.give(ms, Stream::Requests, &bad)
+        };
+        let mut peer = Peer::oe();
+        let mut send = send;
+        for seq in 1..=10 {
+            assert!(matches!(
+                send(&mut peer, seq, 0),
+                Output::Reply(Reply::Reject(_))
+            ));
+        }
+        let mut patient = Peer {
+            session: peer.session.clone(),
+            log: String::new(),
+        };
+        let output = send(&mut peer, 11, 10_000);
+        assert_eq!(output, Output::Close(CloseCode::TooManyRejects));
+        assert!(matches!(
+            send(&mut patient, 11, 10_001),
+            Output::Reply(Reply::Reject(_))
+        ));
+    }
+
+    #[test]
+    fn liveness_asks_at_1_2_and_gives_up_at_2_4_intervals() {
+        Peer::oe()
+            .timer(999)
+            .timer(1_000)
+            .timer(1_199)
+            .timer(1_200)
+            .timer(2_200)
+            .timer(2_399)
+            .timer(2_400)
+            .check(expect![[r#"
+                1000 ms: heartbeat 0 next 9
+                1200 ms: test request 1 next 9
+                2200 ms: heartbeat 0 next 9
+                2400 ms: close 8 silent
+            "#]]);
+    }
+
+    #[test]
+    fn any_bytes_count_as_life() {
+        let mut peer = Peer::oe().timer(1_200);
+        peer.session.on_bytes(at(2_399), Stream::Requests, false);
+        assert_eq!(peer.session.state(), State::Active);
+        peer.timer(2_400).check(expect![[r#"
+            1200 ms: test request 1 next 9
+            2400 ms: heartbeat 0 next 9
+        "#]]);
+    }
+
+    #[test]
+    fn a_test_request_is_answered_with_its_id() {
+        let request = TestRequest {
+            test_req_id: 77,
+            next_server_seq: ServerSeq::new(0),
+        };
+        Peer::oe().control(&request).check(expect![[r#"
+            heartbeat 77 next 9
+        "#]]);
+    }
+
+    #[test]
+    fn a_kill_refuses_new_orders_until_it_is_released() {
+        let kill = |action| KillSwitch {
+            action,
+            scope: KillScope::Session,
+        };
+        let cancel = MassAction {
+            cl_ord_id: ClOrdId::new(3),
+            account: AccountId::new(0),
+            action: crate::codes::MassActionType::Cancel,
+            scope: crate::codes::MassActionScope::All,
+            instrument: InstrumentId::new(0),
+            product: 0,
+            side: crate::codes::SideCode::Any,
+            mmp_group: 0,
+        };
+        Peer::oe()
+            .control(&kill(KillAction::Engage))
+            .request(&order(2), 1)
+            .request(&cancel, 2)
+            .control(&kill(KillAction::Release))
+            .request(&order(4), 3)
+            .check(expect![[r#"
+                passed on Kill(KillSwitch { action: Engage, scope: Session })
+                business reject not_permitted (6) of template 20 seq 1 id 2 retry after 0 ns
+                2 MassAction 3 passed on
+                passed on Kill(KillSwitch { action: Release, scope: Session })
+                3 NewOrderSingle 4 passed on
+            "#]]);
+    }
+
+    #[test]
+    fn what_is_not_there_yet_is_refused_by_name() {
+        let timer = CancelAllAfter {
+            deadline: Timestamp::from_nanos(1),
+            include_stops: false,
+        };
+        Peer::oe().control(&timer).check(expect![[r#"
+            business reject unsupported (3) of template 25 seq 0 id 0 retry after 0 ns
+        "#]]);
+    }
+
+    #[test]
+    fn a_draining_session_serves_cancels_only() {
+        let mut peer = Peer::oe();
+        peer.session.drain();
+        let reduce = Reduce {
+            cl_ord_id: ClOrdId::new(2),
+            account: AccountId::new(0),
+            orig_cl_ord_id: ClOrdId::new(1),
+            order_id: tessera_types::OrderId::new(0),
+            by: Lots::new(1),
+        };
+        peer.request(&order(1), 1)
+            .request(&reduce, 2)
+            .check(expect![[r#"
+                business reject busy (4) of template 20 seq 1 id 1 retry after 0 ns
+                2 Reduce 2 passed on
+            "#]]);
+    }
+
+    #[test]
+    fn requests_wait_until_the_session_has_started() {
+        let peer = Peer::fresh(Protocol::OrderEntry, Rates::UNLIMITED).control(&logon());
+        assert!(!peer.session.reads_requests());
+        assert!(Peer::oe().session.reads_requests());
+    }
+
+    #[test]
+    fn a_session_that_ended_while_the_engine_answered_is_not_acknowledged() {
+        let mut peer = Peer::fresh(Protocol::OrderEntry, Rates::UNLIMITED).control(&logon());
+        peer.session.end(at(1), LogoutReason::Draining, "");
+        let started = Started {
+            epoch: 1,
+            last_cl_ord_id: ClOrdId::new(0),
+            next_server_seq: ServerSeq::new(1),
+        };
+        assert_eq!(peer.session.started(at(2), UTC, started), None);
+    }
+
+    #[test]
+    fn random_frames_never_panic_and_never_reach_the_engine_malformed() {
+        let mut random = crate::testing::Random::new(0x5eed);
+        let mut passed = 0_u32;
+        for _ in 0..20_000 {
+            let mut peer = Peer::oe();
+            for seq in 1..=4 {
+                let template = Template::ALL[random.below(Template::ALL.len())];
+                let mut bytes = vec![0; Header::LEN + random.below(120)];
+                if random.below(2) == 0 {
+                    bytes.resize(Header::LEN + template.min_body(), 0);
+                }
+                random.fill(&mut bytes[Header::LEN..], 4);
+                let header = Header {
+                    body_len: u16::try_from(bytes.len() - Header::LEN).unwrap(),
+                    template: template.number(),
+                    minor: u8::try_from(random.below(2)).unwrap(),
+                    flags: Flags::NONE,
+                    seq,
+                };
+                let stream = [Stream::Control, Stream::Requests][random.below(2)];
+                let body = &bytes[Header::LEN..];
+                if let Output::Request { request, .. } =
+                    peer.session.on_frame(at(0), UTC, stream, &header, body)
+                {
+                    // Whatever was passed on is what a peer that follows the rules could have sent.
+                    let again = Message::decode(&header, body).unwrap();
+                    assert_eq!(again.template(), request.template());
+                    passed += 1;
+                }
+            }
+        }
+        assert!(
+            passed > 100,
+            "{passed}: the frames must reach the checks behind the codec too"
+        );
+    }
+
+    fn offset<R: crate::message::Record>(name: &str) -> usize {
+        let at = R::FIELDS
+            .iter()
+            .position(|field| field.name == name)
+            .unwrap();
+        R::FIELDS[..at].iter().map(|field| field.width).sum()
+    }
+}
