@@ -7,15 +7,32 @@
 //! cursor has passed it, and no peer can make a shard wait or keep more than its bound in memory.
 //!
 //! Read in this order: [`ports`] is all that a shard is given by the program; [`credentials`] and
-//! [`tls`] say who may connect.
+//! [`tls`] say who may connect, `auth` who may log on; [`shard`] is the thread and the state that its
+//! tasks share, `link` one connection, `life` its session in the engine, `egress` and `feed` the ways
+//! out, [`outbox`] one outgoing stream.
+
+pub mod ports;
 
 pub mod credentials;
-pub mod ports;
 pub mod tls;
 
+mod auth;
+mod clock;
+pub mod endpoint;
+
+pub mod shard;
+
+mod egress;
+mod feed;
+mod life;
+mod link;
+pub mod outbox;
+
 pub use credentials::{Credentials, CredentialsError, LogonKey, Role, Scope};
+pub use endpoint::BindError;
+pub use outbox::LagLimit;
 pub use ports::{
-    Directory, Listed, Sessions, ShardPorts, ShardStats, ShardWaker, SnapshotRequests,
-    StatsSnapshot,
+    Directory, Listed, Sessions, ShardPorts, ShardStats, ShardWaker, SnapshotRequests, StatsSnapshot,
 };
-pub use tls::{Protocol, TlsError};
+pub use shard::{ServeError, Shard, ShardConfig, ShardEnd, ShardHandle, SpawnError};
+pub use tls::TlsError;

@@ -2,7 +2,7 @@
 //!
 //! `PROTOCOL.md` section 9 gives different limits to order entry and to market data. quinn takes one
 //! transport configuration per endpoint, before the ALPN of a connection is known, so the endpoint
-//! starts every connection with the tighter set, order entry's, and [`Protocol::widen`] raises what
+//! starts every connection with the tighter set, order entry's, and `widen` raises what
 //! may be raised on a connection once its protocol is known: quinn can change stream limits and
 //! windows of a live connection. A second endpoint would need a second port for no gain.
 //!
@@ -17,60 +17,25 @@ use quinn::crypto::rustls::{NoInitialCipherSuite, QuicServerConfig};
 use quinn::{IdleTimeout, ServerConfig, TransportConfig, VarInt};
 use rustls::RootCertStore;
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
+use tessera_proto::Protocol;
 use thiserror::Error;
 
 use crate::credentials::{Credentials, Role};
 
-/// What a connection speaks, by its ALPN. The major version is part of the name, so that a peer of
-/// another one fails in TLS, before any parser of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Protocol {
-    /// Order entry.
-    OrderEntry,
-    /// Market data.
-    MarketData,
-    /// Administration.
-    Admin,
+/// Whether a client with this role may speak this protocol.
+pub(crate) const fn admits(protocol: Protocol, role: Role) -> bool {
+    match protocol {
+        Protocol::OrderEntry => matches!(role, Role::Trade),
+        Protocol::MarketData => true,
+        Protocol::Admin => matches!(role, Role::Admin),
+    }
 }
 
-impl Protocol {
-    /// Every protocol that is offered, most preferred first.
-    pub const ALL: [Self; 3] = [Self::OrderEntry, Self::MarketData, Self::Admin];
-
-    /// The ALPN name.
-    #[must_use]
-    pub const fn alpn(self) -> &'static [u8] {
-        match self {
-            Self::OrderEntry => b"txp-oe/1",
-            Self::MarketData => b"txp-md/1",
-            Self::Admin => b"txp-admin/1",
-        }
-    }
-
-    /// The protocol with this ALPN name.
-    #[must_use]
-    pub fn from_alpn(name: &[u8]) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|protocol| protocol.alpn() == name)
-    }
-
-    /// Whether a client with this role may speak it.
-    #[must_use]
-    pub const fn admits(self, role: Role) -> bool {
-        match self {
-            Self::OrderEntry => matches!(role, Role::Trade),
-            Self::MarketData => true,
-            Self::Admin => matches!(role, Role::Admin),
-        }
-    }
-
-    /// Raises the limits of a connection from the endpoint's to this protocol's.
-    pub(crate) fn widen(self, connection: &quinn::Connection) {
-        match self {
-            Self::OrderEntry | Self::Admin => {}
-            Self::MarketData => connection.set_send_window(MARKET_DATA_SEND_WINDOW),
-        }
+/// Raises the limits of a connection from the endpoint's to this protocol's.
+pub(crate) fn widen(protocol: Protocol, connection: &quinn::Connection) {
+    match protocol {
+        Protocol::OrderEntry | Protocol::Admin => {}
+        Protocol::MarketData => connection.set_send_window(MARKET_DATA_SEND_WINDOW),
     }
 }
 
@@ -110,7 +75,7 @@ pub(crate) fn rustls_config(credentials: &Credentials) -> Result<rustls::ServerC
         )?;
     config.alpn_protocols = Protocol::ALL
         .iter()
-        .map(|protocol| protocol.alpn().to_vec())
+        .map(|protocol| protocol.alpn().as_bytes().to_vec())
         .collect();
     // A replayed first flight would be a second order.
     config.max_early_data_size = 0;
@@ -186,14 +151,13 @@ mod tests {
             .map(|name| std::str::from_utf8(name).unwrap())
             .collect();
         assert_eq!(names, ["txp-oe/1", "txp-md/1", "txp-admin/1"]);
-        assert_eq!(Protocol::from_alpn(b"txp-oe/2"), None);
         for (protocol, trade, admin) in [
             (Protocol::OrderEntry, true, false),
             (Protocol::MarketData, true, true),
             (Protocol::Admin, false, true),
         ] {
-            assert_eq!(protocol.admits(Role::Trade), trade, "{protocol:?}");
-            assert_eq!(protocol.admits(Role::Admin), admin, "{protocol:?}");
+            assert_eq!(admits(protocol, Role::Trade), trade, "{protocol:?}");
+            assert_eq!(admits(protocol, Role::Admin), admin, "{protocol:?}");
         }
     }
 

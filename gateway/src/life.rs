@@ -1,0 +1,141 @@
+//! The life of a session in the engine, as the shard that started it sees it.
+//!
+//! It is longer than its connection: a logon is under way before the engine has numbered it, and
+//! after the connection is gone its fence has to come back durable before the name is free again.
+//!
+//! ```text
+//!            started             gone, no grace                 fenced
+//! Starting ───────────▶ Active ─────────────────▶ Fencing ───────────────▶ (over)
+//!    │                    │ gone                    ▲  ▲
+//!    │ gone               └──────▶ Grace ───────────┘  │
+//!    ▼            started            │       expired    │
+//! Orphaned ─────────────────────────────────────────────┘
+//!                                    │ another logon took the name
+//!                                    └──────────────────▶ (over)
+//! ```
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use tessera_proto::Monotime;
+use tessera_proto::codes::CancelOnDisconnect;
+use tessera_types::{ConnToken, FenceReason, Generation, Name, SessionFence, SessionId, Timestamp};
+
+use crate::link::Link;
+
+/// One life of a session.
+#[derive(Debug)]
+pub(crate) struct Life {
+    /// The session's name.
+    pub(crate) name: Name,
+    /// The connection that asked for it.
+    pub(crate) token: ConnToken,
+    pub(crate) phase: Cell<LifePhase>,
+    /// The engine's number; 0 while starting.
+    pub(crate) session: Cell<SessionId>,
+    /// The present generation: fences that do not end the life (the kill switch) raise it.
+    pub(crate) generation: Cell<Generation>,
+    /// The connection, while there is one.
+    pub(crate) link: RefCell<Option<Rc<Link>>>,
+}
+
+/// Where a life stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LifePhase {
+    /// The logon is on its way through the core.
+    Starting,
+    /// The connection was lost before the engine answered the logon.
+    Orphaned,
+    /// Logged on.
+    Active,
+    /// The connection is gone and its orders live until then.
+    Grace(Monotime),
+    /// The fence is on its way through the core.
+    Fencing,
+}
+
+/// How a connection ended, for the question whether its orders are canceled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// The client logged out.
+    Logout,
+    /// The connection was lost or closed for breaking the protocol.
+    Lost,
+    /// The client read too slowly.
+    SlowConsumer,
+    /// The exchange is draining.
+    Draining,
+}
+
+impl Departure {
+    pub(crate) const fn fence_reason(self) -> FenceReason {
+        match self {
+            Self::Logout => FenceReason::Logout,
+            Self::Lost => FenceReason::Disconnect,
+            Self::SlowConsumer => FenceReason::SlowConsumer,
+            Self::Draining => FenceReason::Operator,
+        }
+    }
+
+    /// Whether a session in this mode loses its orders. A drain is a disconnect that the client did
+    /// not cause, and a logout that it did not ask for: every mode but `none` applies.
+    pub(crate) const fn cancels(self, mode: CancelOnDisconnect) -> bool {
+        match self {
+            Self::Logout => matches!(mode, CancelOnDisconnect::Logout | CancelOnDisconnect::Both),
+            Self::Lost | Self::SlowConsumer => {
+                matches!(
+                    mode,
+                    CancelOnDisconnect::Disconnect | CancelOnDisconnect::Both
+                )
+            }
+            Self::Draining => !matches!(mode, CancelOnDisconnect::None),
+        }
+    }
+}
+
+impl Life {
+    pub(crate) fn starting(name: Name, token: ConnToken, link: Rc<Link>) -> Rc<Self> {
+        Rc::new(Self {
+            name,
+            token,
+            phase: Cell::new(LifePhase::Starting),
+            session: Cell::default(),
+            generation: Cell::default(),
+            link: RefCell::new(Some(link)),
+        })
+    }
+
+    /// The command that ends the present generation.
+    pub(crate) fn fence(
+        &self,
+        reason: FenceReason,
+        cancel_orders: bool,
+        received: Timestamp,
+    ) -> SessionFence {
+        SessionFence {
+            session: self.session.get(),
+            generation: self.generation.get(),
+            reason,
+            cancel_orders,
+            received,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_each_mode_cancels() {
+        use CancelOnDisconnect::{Both, Disconnect, Logout, None};
+        use Departure::{Draining, Lost, SlowConsumer};
+        let row = |departure: Departure| {
+            [None, Disconnect, Logout, Both].map(|mode| departure.cancels(mode))
+        };
+        assert_eq!(row(Departure::Logout), [false, false, true, true]);
+        assert_eq!(row(Lost), [false, true, false, true]);
+        assert_eq!(row(SlowConsumer), [false, true, false, true]);
+        assert_eq!(row(Draining), [false, true, true, true]);
+    }
+}
