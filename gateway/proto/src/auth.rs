@@ -60,3 +60,75 @@ pub fn logon_signing_bytes(
     debug_assert_eq!(at, SIGNING_LEN);
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use tessera_types::{ServerSeq, Timestamp};
+
+    use super::*;
+    use crate::codes::CancelOnDisconnect;
+    use crate::field::Text;
+
+    fn logon() -> Logon {
+        Logon {
+            sender: Text::new("ALICE").unwrap(),
+            target: Text::new("TESSERA").unwrap(),
+            heart_bt_int: 10,
+            epoch: 0x0102_0304_0506_0708,
+            next_server_seq: ServerSeq::new(9),
+            schema_minor: 0,
+            cancel_on_disconnect: CancelOnDisconnect::Both,
+            cancel_grace: 0,
+            username: Text::new("trader").unwrap(),
+            sending_time: Timestamp::from_nanos(0x1112_1314_1516_1718),
+            signature: [0; 64],
+            take_over: false,
+        }
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_table() {
+        let bytes = logon_signing_bytes(Protocol::OrderEntry, &logon(), &[0xee; EXPORTER_LEN]);
+        assert_eq!(&bytes[0..16], b"tessera logon/1\0");
+        assert_eq!(&bytes[16..32], b"txp-oe/1\0\0\0\0\0\0\0\0");
+        assert_eq!(bytes[32..40], [8, 7, 6, 5, 4, 3, 2, 1]);
+        assert_eq!(&bytes[40..56], b"ALICE\0\0\0\0\0\0\0\0\0\0\0");
+        assert_eq!(&bytes[56..72], b"TESSERA\0\0\0\0\0\0\0\0\0");
+        assert_eq!(&bytes[72..88], b"trader\0\0\0\0\0\0\0\0\0\0");
+        assert_eq!(
+            bytes[88..96],
+            [0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11]
+        );
+        assert_eq!(bytes[96..104], [1, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[104..112], [9, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[112..144], [0xee; 32]);
+    }
+
+    #[test]
+    fn everything_that_must_be_bound_changes_them() {
+        let exporter = [1; EXPORTER_LEN];
+        let base = logon_signing_bytes(Protocol::OrderEntry, &logon(), &exporter);
+        let differs = |change: fn(&mut Logon)| {
+            let mut logon = logon();
+            change(&mut logon);
+            assert_ne!(
+                logon_signing_bytes(Protocol::OrderEntry, &logon, &exporter),
+                base
+            );
+        };
+        differs(|logon| logon.sender = Text::new("BOB").unwrap());
+        differs(|logon| logon.target = Text::new("OTHER").unwrap());
+        differs(|logon| logon.username = Text::new("admin").unwrap());
+        differs(|logon| logon.epoch = 1);
+        differs(|logon| logon.next_server_seq = ServerSeq::new(1));
+        differs(|logon| logon.sending_time = Timestamp::from_nanos(1));
+        assert_ne!(
+            logon_signing_bytes(Protocol::MarketData, &logon(), &exporter),
+            base
+        );
+        assert_ne!(
+            logon_signing_bytes(Protocol::OrderEntry, &logon(), &[2; EXPORTER_LEN]),
+            base
+        );
+    }
+}

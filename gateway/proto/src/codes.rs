@@ -1,4 +1,4 @@
-//! Enumerations of the wire, one byte each (two for a Logout's reason and a stream's error code).
+//! Enumerations of the wire, one byte each.
 
 use tessera_types::{CancelReason, ExpireReason, RejectReason, Side};
 
@@ -72,6 +72,8 @@ codes! {
         Synced = 0, "synced";
         /// What is acknowledged is in the page cache: a power cut may lose it.
         Async = 1, "async";
+        /// What is acknowledged is on disk, and so is the watermark that says so.
+        Strict = 2, "strict";
     }
 }
 
@@ -416,90 +418,46 @@ codes! {
     }
 }
 
-/// Application codes of closed connections and reset streams (class A reactions and the end of a
-/// session), as QUIC's error codes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u16)]
-pub enum CloseCode {
-    /// The session ended as agreed; the Logout before it says why.
-    Done = 0,
-    /// The first stream was not bidirectional or the first frame not a Logon (row 3).
-    NoLogon = 1,
-    /// No Logon within 5 s (row 4).
-    LogonTimeout = 2,
-    /// A header with reserved or unknown bits (row 12).
-    BadHeader = 3,
-    /// A body larger than the limit (row 13).
-    BodyTooLarge = 4,
-    /// The stream ended inside a frame (row 17).
-    Truncated = 5,
-    /// A frame was not complete within 1 s (row 19).
-    SlowFrame = 6,
-    /// More than 10 messages refused for their form within 10 s.
-    TooManyRejects = 7,
-    /// Nothing came for 2.4 heartbeat intervals.
-    Silent = 8,
-    /// The server's events outran it, or it failed; log on again.
-    Internal = 9,
-    /// A reset stream: the subscriber read too slowly.
-    Lagged = 10,
-    /// The connection is one too many, or its address is blocked for a while.
-    Refused = 11,
-    /// A stream where none is allowed.
-    BadStream = 12,
+codes! {
+    /// Application codes of closed connections and reset streams (class A reactions and the end of a
+    /// session), as QUIC's error codes.
+    CloseCode {
+        /// The session ended as agreed; the Logout before it says why.
+        Done = 0, "done";
+        /// The first stream was not bidirectional or the first frame not a Logon (row 3).
+        NoLogon = 1, "no_logon";
+        /// No Logon within 5 s (row 4).
+        LogonTimeout = 2, "logon_timeout";
+        /// A header with reserved or unknown bits (row 12).
+        BadHeader = 3, "bad_header";
+        /// A body larger than the limit (row 13).
+        BodyTooLarge = 4, "body_too_large";
+        /// The stream ended inside a frame (row 17).
+        Truncated = 5, "truncated";
+        /// A frame was not complete within 1 s (row 19).
+        SlowFrame = 6, "slow_frame";
+        /// More than 10 messages refused for their form within 10 s.
+        TooManyRejects = 7, "too_many_rejects";
+        /// Nothing came for 2.4 heartbeat intervals.
+        Silent = 8, "silent";
+        /// The server's events outran it, or it failed; log on again.
+        Internal = 9, "internal";
+        /// A reset stream: the subscriber read too slowly.
+        Lagged = 10, "lagged";
+        /// The connection is one too many, or its address is blocked for a while.
+        Refused = 11, "refused";
+        /// A stream where none is allowed.
+        BadStream = 12, "bad_stream";
+    }
 }
 
 impl CloseCode {
-    /// Every code.
-    pub const ALL: &'static [Self] = &[
-        Self::Done,
-        Self::NoLogon,
-        Self::LogonTimeout,
-        Self::BadHeader,
-        Self::BodyTooLarge,
-        Self::Truncated,
-        Self::SlowFrame,
-        Self::TooManyRejects,
-        Self::Silent,
-        Self::Internal,
-        Self::Lagged,
-        Self::Refused,
-        Self::BadStream,
-    ];
-
-    /// The number.
-    #[must_use]
-    pub const fn code(self) -> u16 {
-        self as u16
-    }
-
-    /// The code with this number.
+    /// The code with this number, as QUIC gives it.
     #[must_use]
     pub fn from_code(code: u64) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|known| u64::from(known.code()) == code)
-    }
-
-    /// The lower-case word of tools and logs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::NoLogon => "no_logon",
-            Self::LogonTimeout => "logon_timeout",
-            Self::BadHeader => "bad_header",
-            Self::BodyTooLarge => "body_too_large",
-            Self::Truncated => "truncated",
-            Self::SlowFrame => "slow_frame",
-            Self::TooManyRejects => "too_many_rejects",
-            Self::Silent => "silent",
-            Self::Internal => "internal",
-            Self::Lagged => "lagged",
-            Self::Refused => "refused",
-            Self::BadStream => "bad_stream",
-        }
+        u8::try_from(code)
+            .ok()
+            .and_then(|code| Self::try_from(code).ok())
     }
 }
 

@@ -691,3 +691,469 @@ impl NewOrderSingle {
 }
 
 const HOUR_NS: u64 = 3_600_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use tessera_types::{
+        AccountId, CancelReason, ExpireReason, MatchAlgo, OrderId, SelfMatch, Seq, TimeInForce,
+    };
+
+    use super::*;
+    use crate::message::Cancel as CancelMessage;
+
+    const ORIGIN: Origin = Origin {
+        session: SessionId::new(3),
+        generation: Generation::new(4),
+        received: Timestamp::from_nanos(5),
+    };
+
+    fn party(id: u64, server_seq: u64) -> Party {
+        Party {
+            session: SessionId::new(3),
+            account: AccountId::new(8),
+            cl_ord_id: ClOrdId::new(id),
+            order_id: OrderId::new(100 + id),
+            server_seq: ServerSeq::new(server_seq),
+        }
+    }
+
+    fn record(event: Event) -> EventRecord {
+        EventRecord {
+            seq: Seq::new(9),
+            time: Timestamp::from_nanos(77),
+            received: Timestamp::ZERO,
+            index: 1,
+            last: true,
+            event,
+        }
+    }
+
+    fn told(event: Event) -> Vec<(u64, Report)> {
+        let mut told = Vec::new();
+        reports(&record(event), |session, seq, report| {
+            assert_eq!(session, SessionId::new(3));
+            told.push((seq.get(), report));
+        })
+        .unwrap();
+        told
+    }
+
+    fn execution_of(event: Event) -> ExecutionReport {
+        match told(event)[..] {
+            [(_, Report::Execution(report))] => report,
+            ref other => panic!("{other:?}"),
+        }
+    }
+
+    fn qty(lots: u64) -> Qty {
+        Qty::from_lots(lots)
+    }
+
+    fn limit(id: u64) -> NewOrderSingle {
+        NewOrderSingle::limit(
+            ClOrdId::new(id),
+            AccountId::new(8),
+            InstrumentId::new(2),
+            Side::Sell,
+            Price::from_ticks(250),
+            Lots::new(6),
+        )
+    }
+
+    #[test]
+    fn an_order_keeps_every_field_on_its_way_to_the_engine() {
+        let mut message = limit(7);
+        message.ord_type = OrdType::Iceberg;
+        message.time_in_force = TimeInForce::Gtd;
+        message.min_qty = Lots::new(1);
+        message.display_qty = Lots::new(2);
+        message.stop_px = -3;
+        message.expire_time = Timestamp::from_nanos(4);
+        message.smp_mode = SelfMatch::Decrement;
+        message.exec_inst = ExecInstBits::POST_ONLY.with(ExecInstBits::STAY_ON_DISCONNECT);
+        let expected = NewOrder {
+            header: ClientHeader {
+                session: SessionId::new(3),
+                generation: Generation::new(4),
+                account: AccountId::new(8),
+                cl_ord_id: ClOrdId::new(7),
+                received: Timestamp::from_nanos(5),
+            },
+            instrument: InstrumentId::new(2),
+            side: Side::Sell,
+            ord_type: OrdType::Iceberg,
+            time_in_force: TimeInForce::Gtd,
+            self_match: SelfMatch::Decrement,
+            exec_inst: ExecInst::POST_ONLY.with(ExecInst::STAY_ON_DISCONNECT),
+            price: Price::from_ticks(250),
+            qty: qty(6),
+            min_qty: qty(1),
+            display: qty(2),
+            trigger: -3,
+            expire: Timestamp::from_nanos(4),
+            budget: None,
+        };
+        assert_eq!(
+            Request::New(message).command(ORIGIN),
+            Ok(Command::NewOrder(expected))
+        );
+    }
+
+    #[test]
+    fn each_wire_instruction_is_one_of_the_engine() {
+        for (wire, engine) in [
+            (ExecInstBits::NONE, ExecInst::NONE),
+            (ExecInstBits::POST_ONLY, ExecInst::POST_ONLY),
+            (
+                ExecInstBits::STAY_ON_DISCONNECT,
+                ExecInst::STAY_ON_DISCONNECT,
+            ),
+            (
+                ExecInstBits::CANCEL_ON_SYSTEM_FAILURE,
+                ExecInst::CANCEL_ON_SYSTEM_FAILURE,
+            ),
+            (ExecInstBits::ALL_OR_NONE, ExecInst::ALL_OR_NONE),
+        ] {
+            assert_eq!(exec_inst(wire), Ok(engine));
+        }
+    }
+
+    #[test]
+    fn what_the_exchange_lacks_is_refused_by_name() {
+        let refused = |change: fn(&mut NewOrderSingle)| {
+            let mut message = limit(7);
+            change(&mut message);
+            let command = Request::New(message).command(ORIGIN);
+            assert_eq!(command, Err(RejectReason::Unsupported));
+        };
+        refused(|order| order.exec_inst = ExecInstBits::REDUCE_ONLY);
+        refused(|order| order.smp_id = 1);
+        refused(|order| order.mmp_group = 1);
+    }
+
+    fn change(changes: Changes) -> CancelReplace {
+        CancelReplace {
+            cl_ord_id: ClOrdId::new(11),
+            account: AccountId::new(8),
+            orig_cl_ord_id: ClOrdId::new(7),
+            order_id: OrderId::new(0),
+            price: Price::from_ticks(1),
+            order_qty: Lots::new(2),
+            min_qty: Lots::ZERO,
+            stop_px: Price::from_ticks(3),
+            expire_time: Timestamp::ZERO,
+            exec_inst: ExecInstBits::NONE,
+            changes,
+            on_failure: crate::field::Reserved,
+            in_flight: crate::field::Reserved,
+        }
+    }
+
+    #[test]
+    fn a_replace_changes_what_its_bits_say() {
+        for (changes, expected) in [
+            (Changes::PRICE, (Some(1), None, None)),
+            (Changes::QTY, (None, Some(2), None)),
+            (Changes::STOP, (None, None, Some(3))),
+            (Changes::PRICE.with(Changes::QTY), (Some(1), Some(2), None)),
+        ] {
+            let Ok(Command::Replace(replace)) = Request::Replace(change(changes)).command(ORIGIN)
+            else {
+                panic!("a replace");
+            };
+            let found = (
+                replace.price.map(Price::ticks),
+                replace.qty.map(Qty::lots),
+                replace.stop.map(Price::ticks),
+            );
+            assert_eq!(found, expected);
+            assert_eq!(replace.new_id, Some(ClOrdId::new(11)));
+            assert_eq!(replace.target, OrderTarget::Client(ClOrdId::new(7)));
+        }
+        let nothing = Request::Replace(change(Changes::NONE)).command(ORIGIN);
+        assert_eq!(nothing, Err(RejectReason::MissingField));
+        let mut expiry = change(Changes::PRICE);
+        expiry.expire_time = Timestamp::from_nanos(1);
+        assert_eq!(
+            Request::Replace(expiry).command(ORIGIN),
+            Err(RejectReason::Unsupported)
+        );
+    }
+
+    #[test]
+    fn an_order_is_named_by_either_id() {
+        let cancel = |orig: u64, order: u64| {
+            let message = CancelMessage {
+                cl_ord_id: ClOrdId::new(9),
+                account: AccountId::new(0),
+                orig_cl_ord_id: ClOrdId::new(orig),
+                order_id: OrderId::new(order),
+            };
+            match Request::Cancel(message).command(ORIGIN) {
+                Ok(Command::Cancel(cancel)) => Ok(cancel.target),
+                Ok(other) => panic!("{other:?}"),
+                Err(reason) => Err(reason),
+            }
+        };
+        assert_eq!(cancel(7, 0), Ok(OrderTarget::Client(ClOrdId::new(7))));
+        assert_eq!(cancel(7, 5), Ok(OrderTarget::Exchange(OrderId::new(5))));
+        assert_eq!(cancel(0, 0), Err(RejectReason::MissingField));
+    }
+
+    #[test]
+    fn a_mass_action_filters_by_what_it_says() {
+        let mass = |account: u32, scope, side| {
+            let message = MassAction {
+                cl_ord_id: ClOrdId::new(9),
+                account: AccountId::new(account),
+                action: MassActionType::Cancel,
+                scope,
+                instrument: InstrumentId::new(2),
+                product: 0,
+                side,
+                mmp_group: 0,
+            };
+            match Request::Mass(message).command(ORIGIN) {
+                Ok(Command::MassCancel(mass)) => (mass.account, mass.instrument, mass.side),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(
+            mass(0, MassActionScope::All, SideCode::Any),
+            (None, None, None)
+        );
+        assert_eq!(
+            mass(8, MassActionScope::Instrument, SideCode::Sell),
+            (
+                Some(AccountId::new(8)),
+                Some(InstrumentId::new(2)),
+                Some(Side::Sell)
+            )
+        );
+    }
+
+    #[test]
+    fn both_sides_of_a_trade_are_told() {
+        let trade = |aggressor| Event::Trade {
+            instrument: InstrumentId::new(2),
+            aggressor,
+            price: Price::from_ticks(250),
+            qty: qty(4),
+            maker: party(1, 21),
+            taker: party(2, 22),
+            maker_leaves: qty(0),
+            taker_leaves: qty(3),
+            maker_cum: qty(6),
+            taker_cum: qty(4),
+        };
+        for (aggressor, sides, liquidity) in [
+            (
+                Aggressor::Buy,
+                [SideCode::Sell, SideCode::Buy],
+                [Liquidity::Added, Liquidity::Removed],
+            ),
+            (
+                Aggressor::Sell,
+                [SideCode::Buy, SideCode::Sell],
+                [Liquidity::Added, Liquidity::Removed],
+            ),
+            (
+                Aggressor::None,
+                [SideCode::Any, SideCode::Any],
+                [Liquidity::Auction; 2],
+            ),
+        ] {
+            let told = told(trade(aggressor));
+            let [
+                (21, Report::Execution(maker)),
+                (22, Report::Execution(taker)),
+            ] = told[..]
+            else {
+                panic!("{told:?}");
+            };
+            assert_eq!([maker.side, taker.side], sides);
+            assert_eq!([maker.liquidity, taker.liquidity], liquidity);
+            assert_eq!(maker.ord_status, OrdStatus::Filled);
+            assert_eq!(taker.ord_status, OrdStatus::PartiallyFilled);
+            assert_eq!((maker.leaves_qty.get(), maker.cum_qty.get()), (0, 6));
+            assert_eq!((taker.leaves_qty.get(), taker.cum_qty.get()), (3, 4));
+            for report in [maker, taker] {
+                assert_eq!((report.last_px.ticks(), report.last_qty.get()), (250, 4));
+                assert_eq!(report.match_id, (9 << 24) | 1);
+                assert_eq!(report.exec_id.get(), report.match_id);
+                assert_eq!(report.engine_seq, Seq::new(9));
+                assert_eq!(report.transact_time.nanos(), 77);
+            }
+        }
+    }
+
+    #[test]
+    fn a_cancel_names_request_and_order_as_fix_does() {
+        let canceled = |request: u64| {
+            execution_of(Event::OrderCanceled {
+                party: party(1, 5),
+                instrument: InstrumentId::new(2),
+                side: Side::Buy,
+                qty: qty(3),
+                cum: qty(1),
+                reason: CancelReason::User,
+                request: ClOrdId::new(request),
+            })
+        };
+        let asked = canceled(4);
+        assert_eq!((asked.cl_ord_id.get(), asked.orig_cl_ord_id.get()), (4, 1));
+        assert_eq!(asked.end_reason, EndReason::User);
+        assert_eq!((asked.leaves_qty.get(), asked.cum_qty.get()), (0, 1));
+        let unasked = canceled(0);
+        assert_eq!(
+            (unasked.cl_ord_id.get(), unasked.orig_cl_ord_id.get()),
+            (1, 0)
+        );
+    }
+
+    #[test]
+    fn every_reason_of_an_end_has_its_own_word() {
+        for &reason in CancelReason::ALL {
+            assert_eq!(EndReason::from(reason).as_str(), reason.as_str());
+        }
+        for &reason in ExpireReason::ALL {
+            assert_eq!(EndReason::from(reason).as_str(), reason.as_str());
+        }
+    }
+
+    #[test]
+    fn a_replace_and_a_reduce_tell_what_is_left() {
+        let replaced = execution_of(Event::OrderReplaced {
+            party: party(6, 5),
+            old_id: ClOrdId::new(1),
+            instrument: InstrumentId::new(2),
+            side: Side::Buy,
+            price: Price::from_ticks(249),
+            qty: qty(12),
+            leaves: qty(2),
+        });
+        assert_eq!(
+            (replaced.cl_ord_id.get(), replaced.orig_cl_ord_id.get()),
+            (6, 1)
+        );
+        assert_eq!((replaced.leaves_qty.get(), replaced.cum_qty.get()), (2, 10));
+        assert_eq!(replaced.ord_status, OrdStatus::PartiallyFilled);
+        let reduced = execution_of(Event::OrderReduced {
+            party: party(1, 5),
+            instrument: InstrumentId::new(2),
+            side: Side::Buy,
+            leaves: qty(3),
+            cum: qty(0),
+            self_match: true,
+            request: ClOrdId::new(0),
+        });
+        assert_eq!(reduced.end_reason, EndReason::SelfMatch);
+        assert_eq!(
+            (reduced.leaves_qty.get(), reduced.ord_status),
+            (3, OrdStatus::New)
+        );
+    }
+
+    #[test]
+    fn a_rejection_goes_to_the_message_of_its_request() {
+        let rejected = |kind| {
+            let told = told(Event::Rejected {
+                session: SessionId::new(3),
+                account: AccountId::new(8),
+                server_seq: ServerSeq::new(6),
+                cl_ord_id: ClOrdId::new(2),
+                target: ClOrdId::new(1),
+                kind,
+                reason: RejectReason::UnknownOrder,
+            });
+            match told[..] {
+                [(6, report)] => report,
+                ref other => panic!("{other:?}"),
+            }
+        };
+        for &kind in CommandKind::ALL {
+            let told_at_all = !matches!(
+                kind,
+                CommandKind::SessionLogon | CommandKind::SessionFence | CommandKind::Time
+            );
+            if !told_at_all {
+                continue;
+            }
+            let reason = match rejected(kind) {
+                Report::Execution(report) => {
+                    assert!(matches!(kind, CommandKind::New | CommandKind::MassQuote));
+                    assert_eq!(
+                        (report.exec_type, report.ord_rej_reason),
+                        (ExecType::Rejected, 5)
+                    );
+                    assert_eq!(
+                        (report.instrument, report.side),
+                        (NO_INSTRUMENT, SideCode::Any)
+                    );
+                    report.reason
+                }
+                Report::CancelReject(report) => {
+                    assert_eq!((report.orig_cl_ord_id.get(), report.cxl_rej_reason), (1, 1));
+                    report.reason
+                }
+                Report::MassAction(report) => report.reason,
+                Report::Admin(report) => report.reason,
+            };
+            assert_eq!(reason, Some(RejectReason::UnknownOrder));
+        }
+    }
+
+    #[test]
+    fn the_venue_is_told_nothing_and_a_quantity_is_never_cut() {
+        let mut venue = party(1, 0);
+        venue.session = SessionId::VENUE;
+        let accepted = |party, lots| Event::OrderAccepted {
+            party,
+            instrument: InstrumentId::new(2),
+            side: Side::Buy,
+            price: Price::ZERO,
+            qty: qty(lots),
+        };
+        assert!(told(accepted(venue, 1)).is_empty());
+        let lots = u64::from(u32::MAX) + 1;
+        let result = reports(&record(accepted(party(1, 1), lots)), |_, _, _| {
+            panic!("cut")
+        });
+        assert_eq!(result, Err(TooManyLots(qty(lots))));
+    }
+
+    #[test]
+    fn an_instrument_comes_back_from_its_admin_message() {
+        let mut plain = Instrument::plain(Name::new("TEST").unwrap());
+        plain.protect = Some(0);
+        let mut compute = Instrument::plain(Name::new("H100.whole.eu.w31").unwrap());
+        compute.ref_price = Some(Price::from_ticks(-7));
+        compute.algo = MatchAlgo::Split;
+        compute.fifo_pct = 40;
+        compute.tick_micro_usd = 600;
+        compute.terms = Some(ContractTerms {
+            class: 3,
+            partition: Partition::Tee,
+            profile: 1,
+            tier: 2,
+            zone: 4,
+            start_hour: 500_000,
+            hours: 24,
+            weight: 5_000,
+        });
+        for instrument in [plain, compute] {
+            let message = AdminInstrument::new(ClOrdId::new(1), &instrument).unwrap();
+            let Ok(Command::ListInstrument(listed)) = message.command(ORIGIN) else {
+                panic!("a listing");
+            };
+            assert_eq!(listed.instrument, instrument);
+        }
+        let definition = SecurityDefinition::new(InstrumentId::new(5), &compute, Phase::Halt);
+        assert_eq!(definition.delivery_start.nanos(), 500_000 * HOUR_NS);
+        assert_eq!(definition.delivery_end.nanos(), 500_024 * HOUR_NS);
+        assert_eq!(definition.lot_gpu_seconds, 24 * 3_600 / 2);
+        assert_eq!((definition.attestation, definition.phase), (1, Phase::Halt));
+        let definition = SecurityDefinition::new(InstrumentId::new(0), &plain, Phase::Continuous);
+        assert_eq!(definition.delivery_end, Timestamp::ZERO);
+    }
+}

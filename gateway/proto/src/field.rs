@@ -17,7 +17,7 @@ pub trait Field: Sized {
     type Raw;
     /// Bytes on the wire.
     const WIDTH: usize;
-    /// The type's name in the reference, such as `u32` or `text16`.
+    /// The type's name in the reference: `u32`, `text`, or that of an enumeration.
     const KIND: &'static str;
 
     /// The value to encode.
@@ -56,7 +56,7 @@ pub struct FieldSpec {
     pub tag: u16,
     /// Width in bytes.
     pub width: usize,
-    /// Type on the wire.
+    /// Type on the wire; the name of an enumeration for its one-byte codes.
     pub kind: &'static str,
     /// Unit and meaning.
     pub doc: &'static str,
@@ -254,7 +254,7 @@ macro_rules! code_field {
         impl $crate::field::Field for $ty {
             type Raw = u8;
             const WIDTH: usize = 1;
-            const KIND: &'static str = "code";
+            const KIND: &'static str = stringify!($ty);
             fn to_raw(&self) -> u8 {
                 *self as u8
             }
@@ -281,7 +281,7 @@ code_field!(
 impl Field for Option<RejectReason> {
     type Raw = u8;
     const WIDTH: usize = 1;
-    const KIND: &'static str = "code";
+    const KIND: &'static str = "RejectReason";
     fn to_raw(&self) -> u8 {
         self.map_or(0, RejectReason::code)
     }

@@ -113,7 +113,7 @@ impl Framer {
                 return Ok(Some(Frame { header, body }));
             }
         }
-        if !self.collect(Header::LEN, input) {
+        if input.is_empty() || !self.collect(Header::LEN, input) {
             return Ok(None);
         }
         let bytes = self
@@ -173,5 +173,138 @@ impl Framer {
         self.partial.extend_from_slice(now);
         *input = rest;
         self.partial.len() >= len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tessera_types::ServerSeq;
+
+    use super::*;
+    use crate::header::{Flags, MAX_CLIENT_BODY, MAX_SERVER_BODY};
+    use crate::message::{Body, TestRequest};
+    use crate::testing::Random;
+
+    fn frames(count: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for test_req_id in 1..=count {
+            let next_server_seq = ServerSeq::new(3);
+            TestRequest {
+                test_req_id,
+                next_server_seq,
+            }
+            .encode_frame(test_req_id, Flags::NONE, &mut bytes);
+        }
+        bytes
+    }
+
+    /// Feeds `bytes` in pieces of the given sizes; returns the seqs of the frames found.
+    fn feed(framer: &mut Framer, bytes: &[u8], mut size: impl FnMut() -> usize) -> Vec<u64> {
+        let mut found = Vec::new();
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (mut input, after) = rest.split_at(size().clamp(1, rest.len()));
+            while let Some(frame) = framer.next_frame(&mut input).unwrap() {
+                let body = TestRequest::decode_body(frame.body, frame.header.minor).unwrap();
+                assert_eq!(body.test_req_id, frame.header.seq);
+                found.push(frame.header.seq);
+            }
+            assert!(input.is_empty());
+            rest = after;
+        }
+        found
+    }
+
+    #[test]
+    fn frames_are_found_however_the_bytes_are_cut() {
+        let bytes = frames(20);
+        let all: Vec<u64> = (1..=20).collect();
+        for size in 1..=bytes.len() {
+            let mut framer = Framer::new(MAX_CLIENT_BODY);
+            assert_eq!(feed(&mut framer, &bytes, || size), all);
+            assert!(!framer.is_partial() && framer.finish().is_ok());
+        }
+        let mut random = Random::new(1);
+        for _ in 0..500 {
+            let mut framer = Framer::new(MAX_CLIENT_BODY);
+            assert_eq!(feed(&mut framer, &bytes, || random.below(70)), all);
+        }
+    }
+
+    #[test]
+    fn a_frame_that_lies_whole_in_the_input_is_not_copied() {
+        let bytes = frames(3);
+        let mut framer = Framer::new(MAX_CLIENT_BODY);
+        feed(&mut framer, &bytes, || bytes.len());
+        assert_eq!(framer.partial.capacity(), 0);
+    }
+
+    #[test]
+    fn row_12_header_bits() {
+        for (at, bit) in [(6, 1), (7, 0x80), (5, 1 << 3), (5, 1 << 7)] {
+            let mut bytes = frames(1);
+            bytes[at] |= bit;
+            let error = Framer::new(MAX_CLIENT_BODY)
+                .next_frame(&mut bytes.as_slice())
+                .unwrap_err();
+            assert_eq!(error.close_code(), CloseCode::BadHeader);
+        }
+    }
+
+    #[test]
+    fn row_13_a_body_over_the_limit_is_refused_before_it_is_read() {
+        for (limit, allowed) in [(MAX_CLIENT_BODY, 1_024_u16), (MAX_SERVER_BODY, 16_384)] {
+            let mut bytes = frames(1);
+            bytes.truncate(Header::LEN);
+            bytes[..2].copy_from_slice(&allowed.to_le_bytes());
+            assert_eq!(
+                Framer::new(limit).next_frame(&mut bytes.as_slice()),
+                Ok(None)
+            );
+            bytes[..2].copy_from_slice(&(allowed + 1).to_le_bytes());
+            let mut framer = Framer::new(limit);
+            // Byte by byte too, where the header is collected first.
+            let error = bytes
+                .iter()
+                .find_map(|byte| framer.next_frame(&mut [*byte].as_slice()).err())
+                .unwrap();
+            assert_eq!(error.close_code(), CloseCode::BodyTooLarge);
+            assert_eq!(framer.partial.len(), Header::LEN);
+        }
+    }
+
+    #[test]
+    fn row_17_a_stream_that_ends_inside_a_frame() {
+        let bytes = frames(2);
+        let frame = bytes.len() / 2;
+        for cut in 0..=bytes.len() {
+            let mut framer = Framer::new(MAX_CLIENT_BODY);
+            let mut input = &bytes[..cut];
+            while framer.next_frame(&mut input).unwrap().is_some() {}
+            assert_eq!(framer.finish().is_ok(), cut % frame == 0, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn random_bytes_never_panic_nor_keep_more_than_one_frame() {
+        let mut random = Random::new(2);
+        for _ in 0..20_000 {
+            let mut framer = Framer::new(MAX_CLIENT_BODY);
+            let mut bytes = vec![0; random.below(200)];
+            random.fill(&mut bytes, 4);
+            let mut rest = bytes.as_slice();
+            'stream: while !rest.is_empty() {
+                let (mut input, after) = rest.split_at(1 + random.below(rest.len()));
+                loop {
+                    match framer.next_frame(&mut input) {
+                        Ok(Some(_)) => {}
+                        Ok(None) => break,
+                        Err(_) => break 'stream,
+                    }
+                }
+                rest = after;
+            }
+            assert!(framer.partial.capacity() <= Header::LEN + MAX_CLIENT_BODY);
+        }
     }
 }

@@ -17,6 +17,8 @@ pub mod framer;
 pub mod header;
 pub mod message;
 pub mod protocol;
+#[cfg(test)]
+mod reference;
 pub mod session;
 #[cfg(test)]
 mod testing;

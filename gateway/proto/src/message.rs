@@ -50,6 +50,10 @@ pub trait Body: Sized {
     const TEMPLATE: Template;
     /// Fewest bytes of its body; all of them, when it has no group.
     const MIN_LEN: usize;
+    /// The fields of its fixed part, in order.
+    const FIELDS: &'static [FieldSpec];
+    /// The group behind the fixed part, whose last field is then the count.
+    const GROUP: Option<Group> = None;
 
     /// Appends the body's bytes.
     fn encode_body(&self, out: &mut Vec<u8>);
@@ -77,6 +81,15 @@ pub trait Body: Sized {
         };
         out[start..start + Header::LEN].copy_from_slice(&header.to_bytes());
     }
+}
+
+/// A repeating group at the end of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Most entries.
+    pub max: usize,
+    /// The fields of one entry, in order.
+    pub fields: &'static [FieldSpec],
 }
 
 /// Why a body is refused. The session stays (class B), and the reject names the field.
@@ -218,11 +231,11 @@ macro_rules! record {
 }
 
 macro_rules! templates {
-    ($($(#[$meta:meta])* $name:ident = $number:literal, $msg_type:literal, $sender:ident;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident = $number:literal, $msg_type:literal, $sender:ident;)+) => {
         /// Number of a message in the header.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u16)]
-        pub enum Template { $($(#[$meta])* $name = $number,)+ }
+        pub enum Template { $($(#[doc = $doc])+ $name = $number,)+ }
 
         impl Template {
             /// Every template of this minor, in order of its number.
@@ -251,6 +264,24 @@ macro_rules! templates {
             pub const fn min_body(self) -> usize {
                 match self { $(Self::$name => <$name as Body>::MIN_LEN,)+ }
             }
+
+            /// The fields of its fixed part, in order.
+            #[must_use]
+            pub const fn fields(self) -> &'static [FieldSpec] {
+                match self { $(Self::$name => <$name as Body>::FIELDS,)+ }
+            }
+
+            /// Its group, if it has one.
+            #[must_use]
+            pub const fn group(self) -> Option<Group> {
+                match self { $(Self::$name => <$name as Body>::GROUP,)+ }
+            }
+
+            /// What it says, for the reference.
+            #[must_use]
+            pub const fn doc(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+),)+ }
+            }
         }
 
         impl TryFrom<u16> for Template {
@@ -262,7 +293,7 @@ macro_rules! templates {
 
         /// Any message.
         #[derive(Clone, Debug, PartialEq, Eq)]
-        pub enum Message { $($(#[$meta])* $name($name),)+ }
+        pub enum Message { $($(#[doc = $doc])+ $name($name),)+ }
 
         impl Message {
             /// Which message it is.
@@ -308,6 +339,7 @@ macro_rules! plain_bodies {
         impl Body for $name {
             const TEMPLATE: Template = Template::$name;
             const MIN_LEN: usize = <Self as Record>::WIDTH;
+            const FIELDS: &'static [FieldSpec] = <Self as Record>::FIELDS;
 
             #[inline]
             fn encode_body(&self, out: &mut Vec<u8>) {
@@ -1016,6 +1048,11 @@ impl Snapshot {
 impl Body for Snapshot {
     const TEMPLATE: Template = Template::Snapshot;
     const MIN_LEN: usize = SnapshotHead::WIDTH;
+    const FIELDS: &'static [FieldSpec] = SnapshotHead::FIELDS;
+    const GROUP: Option<Group> = Some(Group {
+        max: Self::MAX_ENTRIES,
+        fields: LevelEntry::FIELDS,
+    });
 
     fn encode_body(&self, out: &mut Vec<u8>) {
         debug_assert!(self.entries.len() <= Self::MAX_ENTRIES);

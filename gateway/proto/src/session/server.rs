@@ -1038,34 +1038,58 @@ mod tests {
                 logon.sending_time = Timestamp::from_nanos(shifted);
             }
         };
-        check_logon(shift(5_000_000_000), expect![[r#"
+        check_logon(
+            shift(5_000_000_000),
+            expect![[r#"
             logon passed on
-        "#]]);
-        check_logon(shift(-5_000_000_000), expect![[r#"
+        "#]],
+        );
+        check_logon(
+            shift(-5_000_000_000),
+            expect![[r#"
             logon passed on
-        "#]]);
-        check_logon(shift(5_000_000_001), expect![[r#"
+        "#]],
+        );
+        check_logon(
+            shift(5_000_000_001),
+            expect![[r#"
             logout sending_time after 0: SendingTime is more than 5 s off; set the client's clock
-        "#]]);
-        check_logon(shift(-5_000_000_001), expect![[r#"
+        "#]],
+        );
+        check_logon(
+            shift(-5_000_000_001),
+            expect![[r#"
             logout sending_time after 0: SendingTime is more than 5 s off; set the client's clock
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn row_7_heartbeat_interval_out_of_range() {
-        check_logon(|logon| logon.heart_bt_int = 0, expect![[r#"
+        check_logon(
+            |logon| logon.heart_bt_int = 0,
+            expect![[r#"
             logout heart_bt_int after 0: HeartBtInt must be 10 to 600 units of 100 ms
-        "#]]);
-        check_logon(|logon| logon.heart_bt_int = 9, expect![[r#"
+        "#]],
+        );
+        check_logon(
+            |logon| logon.heart_bt_int = 9,
+            expect![[r#"
             logout heart_bt_int after 0: HeartBtInt must be 10 to 600 units of 100 ms
-        "#]]);
-        check_logon(|logon| logon.heart_bt_int = 601, expect![[r#"
+        "#]],
+        );
+        check_logon(
+            |logon| logon.heart_bt_int = 601,
+            expect![[r#"
             logout heart_bt_int after 0: HeartBtInt must be 10 to 600 units of 100 ms
-        "#]]);
-        check_logon(|logon| logon.heart_bt_int = 600, expect![[r#"
+        "#]],
+        );
+        check_logon(
+            |logon| logon.heart_bt_int = 600,
+            expect![[r#"
             logon passed on
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -1127,18 +1151,26 @@ mod tests {
     fn row_14_body_too_short() {
         let mut bytes = frame(&order(1), 1);
         bytes.truncate(Header::LEN + 70);
-        check_raw(Stream::Requests, &bytes, expect![[r#"
+        check_raw(
+            Stream::Requests,
+            &bytes,
+            expect![[r#"
             reject body_too_short of template 20 seq 1 field 0
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn row_15_trailing_bytes_at_the_same_minor() {
         let mut bytes = frame(&order(1), 1);
         bytes.push(0);
-        check_raw(Stream::Requests, &bytes, expect![[r#"
+        check_raw(
+            Stream::Requests,
+            &bytes,
+            expect![[r#"
             reject trailing_bytes of template 20 seq 1 field 0
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -1146,9 +1178,13 @@ mod tests {
         let mut bytes = frame(&order(1), 1);
         bytes[4] = MINOR + 1;
         bytes.extend_from_slice(&[1, 2, 3]);
-        check_raw(Stream::Requests, &bytes, expect![[r#"
+        check_raw(
+            Stream::Requests,
+            &bytes,
+            expect![[r#"
             1 NewOrderSingle 1 passed on
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -1192,21 +1228,33 @@ mod tests {
     fn row_20_unknown_template() {
         let mut bytes = frame(&order(1), 1);
         bytes[2] = 0xff;
-        check_raw(Stream::Requests, &bytes, expect![[r#"
+        check_raw(
+            Stream::Requests,
+            &bytes,
+            expect![[r#"
             reject unknown_template of template 255 seq 1 field 0
-        "#]]);
+        "#]],
+        );
         let mut bytes = frame(&order(1), 0);
         bytes[2..4].copy_from_slice(&[6, 0]);
-        check_raw(Stream::Control, &bytes, expect![[r#"
+        check_raw(
+            Stream::Control,
+            &bytes,
+            expect![[r#"
             reject unknown_template of template 6 seq 0 field 0
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn row_21_not_legal_here() {
-        check_raw(Stream::Control, &frame(&order(1), 0), expect![[r#"
+        check_raw(
+            Stream::Control,
+            &frame(&order(1), 0),
+            expect![[r#"
             logout illegal_message after 0: NewOrderSingle is not legal here
-        "#]]);
+        "#]],
+        );
         let phase = AdminPhase {
             cl_ord_id: ClOrdId::new(1),
             instrument: InstrumentId::new(0),
@@ -1214,9 +1262,13 @@ mod tests {
             has_ref_price: false,
             ref_price: Price::ZERO,
         };
-        check_raw(Stream::Control, &frame(&phase, 0), expect![[r#"
+        check_raw(
+            Stream::Control,
+            &frame(&phase, 0),
+            expect![[r#"
             logout illegal_message after 0: AdminPhase is not legal here
-        "#]]);
+        "#]],
+        );
         let start = crate::message::StreamStart {
             kind: crate::codes::StreamKind::Events,
             channel: 0,
@@ -1225,9 +1277,13 @@ mod tests {
             epoch: 0,
             next_seq: 0,
         };
-        check_raw(Stream::Control, &frame(&start, 0), expect![[r#"
+        check_raw(
+            Stream::Control,
+            &frame(&start, 0),
+            expect![[r#"
             logout illegal_message after 0: StreamStart is not legal here
-        "#]]);
+        "#]],
+        );
         let list = SecurityListRequest { request_id: 1 };
         Peer::fresh(Protocol::OrderEntry, Rates::UNLIMITED)
             .control(&logon())
@@ -1274,9 +1330,13 @@ mod tests {
         let logout = Peer::oe().session.logout_answer();
         let mut bytes = frame(&logout, 0);
         bytes[Header::LEN + 1] = 1;
-        check_raw(Stream::Control, &bytes, expect![[r#"
+        check_raw(
+            Stream::Control,
+            &bytes,
+            expect![[r#"
             reject bad_format of template 3 seq 0 field 20100
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -1377,7 +1437,8 @@ mod tests {
             business reject throttled (8) of template 20 seq 3 id 3 retry after 100000000 ns
             4 Cancel 9 passed on
             business reject throttled (8) of template 22 seq 5 id 9 retry after 100000000 ns
-        "#]].assert_eq(&sent);
+        "#]]
+        .assert_eq(&sent);
         for seq in 6..1_100 {
             peer = peer.request(&order(seq), seq);
         }
@@ -1387,7 +1448,8 @@ mod tests {
             .position(|line| line.starts_with("logout"))
             .unwrap();
         assert_eq!(ended + 1, 1_000, "one refused cancel came before");
-        expect!["logout throttled after 1005: the rate limit was exceeded for too long"].assert_eq(lines[ended]);
+        expect!["logout throttled after 1005: the rate limit was exceeded for too long"]
+            .assert_eq(lines[ended]);
         assert!(lines[ended + 1..].iter().all(|line| *line == "ignored"));
     }
 
@@ -1626,7 +1688,7 @@ mod tests {
         );
     }
 
-    fn offset<R: crate::message::Record>(name: &str) -> usize {
+    fn offset<R: Body>(name: &str) -> usize {
         let at = R::FIELDS
             .iter()
             .position(|field| field.name == name)
