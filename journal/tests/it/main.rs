@@ -1,0 +1,12 @@
+//! The journal seen from outside: what it promises, over a scripted disk and over real files.
+
+#![expect(clippy::unwrap_used, reason = "test code, helpers included")]
+
+mod bed;
+mod damage;
+mod faults;
+mod files;
+mod golden;
+mod model;
+mod power;
+mod table;
