@@ -20,7 +20,7 @@ use tessera_proto::message::{
     Status, StreamStart, Trade,
 };
 use tessera_proto::{Body, Flags};
-use tessera_types::{InstrumentId, Seq, Side};
+use tessera_types::{InstrumentId, Price, Qty, Seq, Side, Timestamp};
 use tokio::task::spawn_local;
 
 use crate::outbox::{LagLimit, Outbox};
@@ -566,6 +566,11 @@ fn encode_snapshot(wanted: &Wanted, snapshot: &BookSnapshot) -> Vec<u8> {
             last_seq: snapshot.last_seq_applied,
             rpt_seq: snapshot.rpt_seq,
             phase: snapshot.phase,
+            engine_seq: snapshot.seq,
+            transact_time: snapshot.time,
+            last_px: snapshot.last_trade.map_or(Price::ZERO, |trade| trade.price),
+            last_qty: snapshot.last_trade.map_or(Qty::ZERO, |trade| trade.qty),
+            last_time: snapshot.last_trade.map_or(Timestamp::ZERO, |trade| trade.time),
             entries: part.to_vec(),
         };
         body.encode_frame(0, flags, &mut frames);

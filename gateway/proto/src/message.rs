@@ -1005,6 +1005,16 @@ record! {
         rpt_seq: u32 = 83,
         /// The instrument's phase then.
         phase: Phase = 20132,
+        /// The command that the levels are the result of, its place in the journal.
+        engine_seq: Seq = 20128,
+        /// That command's time, ns since 1970 UTC.
+        transact_time: Timestamp = 60,
+        /// Price of the last trade in ticks.
+        last_px: Price = 31,
+        /// Size of the last trade in lots; 0 = none yet.
+        last_qty: Qty = 32,
+        /// Time of the last trade, ns since 1970 UTC.
+        last_time: Timestamp = 779,
         /// How many entries follow.
         count: u8 = 268,
     }
@@ -1036,6 +1046,16 @@ pub struct Snapshot {
     pub rpt_seq: u32,
     /// The instrument's phase then.
     pub phase: Phase,
+    /// The command that the levels are the result of.
+    pub engine_seq: Seq,
+    /// That command's time.
+    pub transact_time: Timestamp,
+    /// Price of the last trade.
+    pub last_px: Price,
+    /// Size of the last trade; 0 = none yet.
+    pub last_qty: Qty,
+    /// Time of the last trade.
+    pub last_time: Timestamp,
     /// The levels of this frame, at most [`MAX_ENTRIES`](Self::MAX_ENTRIES).
     pub entries: Vec<LevelEntry>,
 }
@@ -1062,6 +1082,11 @@ impl Body for Snapshot {
             last_seq: self.last_seq,
             rpt_seq: self.rpt_seq,
             phase: self.phase,
+            engine_seq: self.engine_seq,
+            transact_time: self.transact_time,
+            last_px: self.last_px,
+            last_qty: self.last_qty,
+            last_time: self.last_time,
             count: u8::try_from(entries.len()).expect("at most MAX_ENTRIES"),
         }
         .write(out);
@@ -1097,6 +1122,11 @@ impl Body for Snapshot {
             last_seq: head.last_seq,
             rpt_seq: head.rpt_seq,
             phase: head.phase,
+            engine_seq: head.engine_seq,
+            transact_time: head.transact_time,
+            last_px: head.last_px,
+            last_qty: head.last_qty,
+            last_time: head.last_time,
             entries,
         })
     }

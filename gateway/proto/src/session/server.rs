@@ -1358,12 +1358,18 @@ mod tests {
             last_seq: 1,
             rpt_seq: 1,
             phase: tessera_types::Phase::Continuous,
+            engine_seq: tessera_types::Seq::ZERO,
+            transact_time: Timestamp::ZERO,
+            last_px: Price::ZERO,
+            last_qty: tessera_types::Qty::ZERO,
+            last_time: Timestamp::ZERO,
             entries: Vec::new(),
         };
         for (count, entries) in [(1, 0), (0, 1), (201, 201), (2, 1)] {
             let mut body = frame(&snapshot, 0)[Header::LEN..].to_vec();
-            body[17] = count;
-            body.resize(18 + 21 * entries, 0);
+            let fixed = body.len();
+            body[fixed - 1] = count;
+            body.resize(fixed + 21 * entries, 0);
             let error = crate::message::Snapshot::decode_body(&body, MINOR).unwrap_err();
             let problem = FieldProblem::GroupCount;
             assert_eq!(error, BodyError::Field { tag: 268, problem });
