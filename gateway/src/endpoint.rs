@@ -8,8 +8,10 @@ use thiserror::Error;
 
 /// Why an address cannot be listened on.
 #[derive(Debug, Error)]
-#[error("cannot listen on udp {addr}: {source}; choose another --listen address, or stop the \
-    program that has it")]
+#[error(
+    "cannot listen on udp {addr}: {source}; choose another --listen address, or stop the \
+    program that has it"
+)]
 pub struct BindError {
     /// The address.
     pub addr: SocketAddr,
@@ -57,7 +59,10 @@ mod tests {
         let first = bind(any, false).unwrap();
         let taken = first.local_addr().unwrap();
         let text = bind(taken, false).unwrap_err().to_string();
-        assert!(text.starts_with(&format!("cannot listen on udp {taken}: ")), "{text}");
+        assert!(
+            text.starts_with(&format!("cannot listen on udp {taken}: ")),
+            "{text}"
+        );
         assert!(!text.contains('\n'));
 
         let shared = bind(any, true).unwrap().local_addr();

@@ -16,8 +16,8 @@ use tessera_proto::codes::{
     self, CloseCode, MdMode, MdRejectReason, MdRequestKind, MdScope, StreamKind,
 };
 use tessera_proto::message::{
-    BookChecksum, ChannelHeartbeat, EndOfEvent, L2Update, LevelEntry, MdReject, MdRequest, SecurityDefinition, Snapshot,
-    Status, StreamStart, Trade,
+    BookChecksum, ChannelHeartbeat, EndOfEvent, L2Update, LevelEntry, MdReject, MdRequest,
+    SecurityDefinition, Snapshot, Status, StreamStart, Trade,
 };
 use tessera_proto::{Body, Flags};
 use tessera_types::{InstrumentId, Price, Qty, Seq, Side, Timestamp};
@@ -331,7 +331,11 @@ impl Subscriber {
                 Some(listed) => vec![listed.id],
                 None => return Err(MdRejectReason::UnknownInstrument),
             },
-            MdScope::All => directory.visible(durable).iter().map(|one| one.id).collect(),
+            MdScope::All => directory
+                .visible(durable)
+                .iter()
+                .map(|one| one.id)
+                .collect(),
         };
         if self.open.len() >= REQUESTS_AT_ONCE {
             return Err(MdRejectReason::Busy);
@@ -345,11 +349,12 @@ impl Subscriber {
         if !waiting.is_empty() {
             self.open.insert(request.request_id, instruments.len());
         }
-        self.wanted.extend(instruments.into_iter().map(|instrument| Wanted {
-            request_id: request.request_id,
-            instrument,
-            depth: request.depth,
-        }));
+        self.wanted
+            .extend(instruments.into_iter().map(|instrument| Wanted {
+                request_id: request.request_id,
+                instrument,
+                depth: request.depth,
+            }));
         Ok(())
     }
 
@@ -516,7 +521,11 @@ fn encode(increment: &Increment, directory: &Directory, durable: Seq, out: &mut 
         // were not, the number would be missing from the stream and the subscriber would see the gap.
         IncrementKind::Listed => {
             if let Some(listed) = directory.get(instrument, durable.max(increment.seq)) {
-                SecurityDefinition::new(listed.id, &listed.definition, listed.phase).encode_frame(seq, Flags::NONE, out);
+                SecurityDefinition::new(listed.id, &listed.definition, listed.phase).encode_frame(
+                    seq,
+                    Flags::NONE,
+                    out,
+                );
             }
         }
         IncrementKind::Checksum { crc } => BookChecksum {
@@ -570,7 +579,9 @@ fn encode_snapshot(wanted: &Wanted, snapshot: &BookSnapshot) -> Vec<u8> {
             transact_time: snapshot.time,
             last_px: snapshot.last_trade.map_or(Price::ZERO, |trade| trade.price),
             last_qty: snapshot.last_trade.map_or(Qty::ZERO, |trade| trade.qty),
-            last_time: snapshot.last_trade.map_or(Timestamp::ZERO, |trade| trade.time),
+            last_time: snapshot
+                .last_trade
+                .map_or(Timestamp::ZERO, |trade| trade.time),
             entries: part.to_vec(),
         };
         body.encode_frame(0, flags, &mut frames);

@@ -32,7 +32,8 @@ pub use credentials::{Credentials, CredentialsError, LogonKey, Role, Scope};
 pub use endpoint::BindError;
 pub use outbox::LagLimit;
 pub use ports::{
-    Directory, Listed, Sessions, ShardPorts, ShardStats, ShardWaker, SnapshotRequests, StatsSnapshot,
+    Directory, Listed, Sessions, ShardPorts, ShardStats, ShardWaker, SnapshotRequests,
+    StatsSnapshot,
 };
 pub use shard::{ServeError, Shard, ShardConfig, ShardEnd, ShardHandle, SpawnError};
 pub use tls::TlsError;

@@ -610,12 +610,7 @@ impl Link {
         }
     }
 
-    fn on_control(
-        &self,
-        state: &Rc<ShardState>,
-        control: Control,
-        stalled: &mut Option<Command>,
-    ) {
+    fn on_control(&self, state: &Rc<ShardState>, control: Control, stalled: &mut Option<Command>) {
         match control {
             Control::Kill(kill) => {
                 let life = self.life.borrow();
@@ -706,8 +701,11 @@ impl Link {
         };
         start.encode_frame(0, Flags::NONE, &mut bytes);
         for one in &listed {
-            SecurityDefinition::new(one.id, &one.definition, one.phase)
-                .encode_frame(0, Flags::NONE, &mut bytes);
+            SecurityDefinition::new(one.id, &one.definition, one.phase).encode_frame(
+                0,
+                Flags::NONE,
+                &mut bytes,
+            );
         }
         let end = SecurityListEnd {
             request_id: request.request_id,

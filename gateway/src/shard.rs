@@ -147,7 +147,8 @@ impl Shard {
             .name(format!("tessera-shard-{index}"))
             .spawn(move || {
                 let tasks = LocalSet::new();
-                let end = runtime.block_on(tasks.run_until(serve(ports, config, server, socket, inside)));
+                let end =
+                    runtime.block_on(tasks.run_until(serve(ports, config, server, socket, inside)));
                 drop(tasks);
                 runtime.shutdown_timeout(Duration::from_millis(100));
                 end
@@ -711,7 +712,10 @@ async fn drain(state: &Rc<ShardState>) -> ShardEnd {
         Ok(()) => ShardEnd::Drained,
         Err(_) => {
             let sessions = state.lives.borrow().len() + state.starting.borrow().len();
-            error!(sessions, "the drain took too long, sessions have not come back");
+            error!(
+                sessions,
+                "the drain took too long, sessions have not come back"
+            );
             release_names(state);
             ShardEnd::DrainTimeout { sessions }
         }
