@@ -1,2 +1,50 @@
-//! Being built.
-fn main() {}
+//! The program `tessera`: one binary with every verb.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use tessera::{serve, sim};
+
+#[derive(Parser)]
+#[command(
+    name = "tessera",
+    version,
+    about = "Tessera: a deterministic exchange for compute",
+    after_help = "Examples:
+  tessera demo
+  tessera serve --data ./exchange --listen 127.0.0.1:7700
+  tessera sim --script orders.jsonl"
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Serve(serve::Args),
+    Sim(sim::Args),
+}
+
+fn main() -> ExitCode {
+    // clap itself exits with 2 on a usage error and 0 on --help.
+    match Cli::parse().verb {
+        Verb::Serve(args) => {
+            logs();
+            serve::run(&args)
+        }
+        Verb::Sim(args) => sim::run(args),
+    }
+}
+
+/// Logs on standard error, one line each; `RUST_LOG` chooses, as in `RUST_LOG=tessera_gateway=debug`.
+fn logs() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+}

@@ -1,0 +1,682 @@
+//! An exchange in one process: the agents, put together and taken apart in order.
+
+use std::fmt::{self, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use crossbeam::channel;
+use hdrhistogram::Histogram;
+use tessera_engine::{EngineConfig, Exchange};
+use tessera_gateway::{
+    Credentials, CredentialsError, Directory, Sessions, ShardConfig, ShardStats, ShardWaker,
+    SnapshotRequests, SpawnError, StatsSnapshot,
+};
+use tessera_journal::{Body, Journal, OpenError, Opened, Replay, ScanError, Status};
+use tessera_market_data::{Builder, BuilderConfig};
+use tessera_proto::codes;
+use tessera_ring::{CursorWriter, IdleConfig, Parker, Unparker, Wake, agent, spsc};
+use tessera_types::{Event, EventSink, Seq, Sequenced, wire};
+use thiserror::Error;
+
+use super::core::{Core, CoreParts, CoreProgress, wall_clock};
+use super::journaling::{JournalAgent, SyncAgent, spawn_preparer};
+use super::market::{Books, MarketData};
+use super::stats::{Percentiles, StageHistograms};
+use super::supervisor::{Plumbing, Seats, Supervisor};
+use crate::catalogue::{self, CatalogueError};
+use crate::exit;
+
+/// What an acknowledgement means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Durability {
+    /// The group of the command has been synced.
+    #[default]
+    Default,
+    /// The watermark that says so has been synced too.
+    Strict,
+    /// The command is stored in the mapping; a power cut loses the last groups.
+    Async,
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Default => "default",
+            Self::Strict => "strict",
+            Self::Async => "async",
+        })
+    }
+}
+
+/// What may be chosen about an exchange. Nothing here changes the result of a journaled command.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Directory of the journal.
+    pub data: PathBuf,
+    /// UDP address; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Directory of certificates and keys; `data/credentials` unless changed.
+    pub credentials: PathBuf,
+    /// Catalogue of a fresh data directory, instead of the shipped one.
+    pub catalogue: Option<PathBuf>,
+    /// What an acknowledgement means.
+    pub durability: Durability,
+    /// Size of new journal segments.
+    pub segment_bytes: u64,
+    /// Gateway threads.
+    pub shards: u16,
+    /// Age of the oldest unsynced command above which new orders are refused.
+    pub run_ahead: Duration,
+    /// How the core, journal and sync threads wait.
+    pub idle: IdleConfig,
+    /// Events that each event ring holds: the longest stall of a consumer times the rate to survive.
+    pub ring_capacity: usize,
+}
+
+impl NodeConfig {
+    /// The defaults.
+    #[must_use]
+    pub fn new(data: PathBuf, listen: SocketAddr) -> Self {
+        Self {
+            credentials: data.join("credentials"),
+            data,
+            listen,
+            catalogue: None,
+            durability: Durability::Default,
+            segment_bytes: 256 << 20,
+            shards: 1,
+            run_ahead: Duration::from_millis(100),
+            idle: IdleConfig {
+                park_timeout: Duration::from_millis(5),
+                ..IdleConfig::default()
+            },
+            ring_capacity: 1 << 17,
+        }
+    }
+}
+
+/// Why an exchange did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The journal does not open.
+    #[error(transparent)]
+    Journal(#[from] OpenError),
+    /// The journal cannot be read back.
+    #[error(transparent)]
+    Replay(#[from] ScanError),
+    /// A record does not decode, although its checksum is right.
+    #[error(
+        "record {seq} (type {kind:#04x}) is no command this version knows: {source}; \
+         start the version that wrote it, or run `tessera journal verify`"
+    )]
+    Payload {
+        /// Which record.
+        seq: Seq,
+        /// Its type.
+        kind: u8,
+        /// What is wrong.
+        source: wire::DecodeError,
+    },
+    /// The replay came to another state than the one that was journaled.
+    #[error(
+        "the state after command {seq} has the hash {found}, the journal says {expected}; the last \
+         equal one was after {last_equal}: this program does not replay the journal as it was made"
+    )]
+    StateHash {
+        /// After which command.
+        seq: Seq,
+        /// The last command after which the hashes were equal; 0 for none.
+        last_equal: Seq,
+        /// The journal's.
+        expected: String,
+        /// Ours.
+        found: String,
+    },
+    /// The credentials are wrong.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// Development credentials on an address that others can reach.
+    #[error(
+        "{addr} can be reached from other machines, and {dir} holds development credentials whose \
+         trader key may act for any account; listen on 127.0.0.1, or give real --credentials"
+    )]
+    NotLoopback {
+        /// The address.
+        addr: IpAddr,
+        /// The credentials directory.
+        dir: String,
+    },
+    /// The catalogue is wrong.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// A shard does not start.
+    #[error(transparent)]
+    Shard(#[from] SpawnError),
+    /// The system refuses a thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+impl StartError {
+    /// Says it on standard error and gives the exit code.
+    #[must_use]
+    pub fn report(&self) -> ExitCode {
+        exit::with(self.code(), self)
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::Journal(OpenError::Corrupt(_))
+            | Self::Payload { .. }
+            | Self::StateHash { .. } => exit::CORRUPT,
+            Self::Journal(OpenError::Config(_)) | Self::NotLoopback { .. } | Self::Catalogue(_) => {
+                exit::USAGE
+            }
+            _ => exit::FAILED,
+        }
+    }
+}
+
+/// A running exchange.
+pub struct Node {
+    addr: SocketAddr,
+    ready_seq: Seq,
+    epoch: u64,
+    supervisor: Supervisor,
+    core: Running<Core>,
+    journal: Running<JournalAgent>,
+    sync: Running<SyncAgent>,
+    market: Running<MarketData>,
+    preparer: JoinHandle<()>,
+    status: Status,
+    progress: Arc<CoreProgress>,
+    stages: StageHistograms,
+    feed_missed: Arc<AtomicU64>,
+    started: Instant,
+}
+
+/// A thread that runs an agent until it is told to stop.
+struct Running<A> {
+    thread: JoinHandle<A>,
+    stop: Arc<AtomicBool>,
+    wake: Unparker,
+}
+
+impl<A: tessera_ring::Agent + Send + 'static> Running<A> {
+    fn spawn(agent: A, idle: IdleConfig, parker: Parker) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let wake = parker.unparker();
+        let thread = agent::spawn(agent, idle, parker, Arc::clone(&stop))?;
+        Ok(Self { thread, stop, wake })
+    }
+
+    /// Lets the agent finish and gives it back.
+    fn finish(self) -> A {
+        self.stop.store(true, Ordering::Release); // pairs with the Acquire in `agent::run`
+        self.wake.wake();
+        match self.thread.join() {
+            Ok(agent) => agent,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+/// What a clean end leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// The last command, which is durable.
+    pub seq: Seq,
+    /// The engine's state after it, lower-case hex.
+    pub state_hash: String,
+    /// Bytes of journal records that this start wrote.
+    pub journal_bytes: u64,
+    /// Trades since this start.
+    pub trades: u64,
+}
+
+/// What an exchange can say about itself at any moment.
+#[derive(Clone, Debug)]
+pub struct NodeStats {
+    /// Since the start.
+    pub uptime: Duration,
+    /// The last command applied.
+    pub seq: Seq,
+    /// The last command that may be acknowledged.
+    pub durable: Seq,
+    /// Trades since the start.
+    pub trades: u64,
+    /// Event rings that overflowed.
+    pub evictions: u64,
+    /// Times the wall clock stood behind the journal's.
+    pub clock_clamps: u64,
+    /// Bytes of journal records since the start.
+    pub journal_bytes: u64,
+    /// Group commits since the start.
+    pub syncs: u64,
+    /// Feed items that a full ring did not take.
+    pub feed_missed: u64,
+    /// Sequenced to matched.
+    pub matching: Percentiles,
+    /// Sequenced to published.
+    pub framing: Percentiles,
+    /// Sequenced to durable.
+    pub durability: Percentiles,
+    /// One sync.
+    pub sync: Percentiles,
+    /// Sequenced to the feed.
+    pub tape: Percentiles,
+    /// Received to the first byte of its answer written.
+    pub ack: Percentiles,
+    /// Counters of all shards together.
+    pub gateway: StatsSnapshot,
+}
+
+/// Room for commands on their way to the disk.
+const JOURNAL_RING: usize = 1 << 16;
+/// Snapshot questions that may wait.
+const SNAPSHOTS: usize = 1 << 12;
+/// Batches whose durability latency is still unknown.
+const MARKS: usize = 1 << 14;
+
+impl Node {
+    /// Opens the journal, replays it, and serves.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing keeps running then.
+    pub fn start(config: NodeConfig) -> Result<Self, StartError> {
+        let opened = Journal::open(
+            &config.data,
+            tessera_journal::Config {
+                segment_bytes: config.segment_bytes,
+                durability: match config.durability {
+                    Durability::Default => tessera_journal::Durability::Default,
+                    Durability::Strict => tessera_journal::Durability::Strict,
+                    Durability::Async => tessera_journal::Durability::Async,
+                },
+                ..tessera_journal::Config::default()
+            },
+        )?;
+        let Opened {
+            report,
+            replay,
+            writer,
+            syncer,
+            preparer,
+            status,
+        } = opened;
+        if let Some(torn) = &report.torn {
+            tracing::warn!(?torn, discarded = ?report.discarded, "cut a torn tail; nothing acknowledged was in it");
+        }
+        let engine = recover(&replay, &report.cluster_id)?;
+        let credentials = load_credentials(&config)?;
+
+        let stages = StageHistograms::default();
+        let progress = Arc::new(CoreProgress::default());
+        let directory = Arc::new(Directory::default());
+        for (id, instrument, phase) in engine.instruments() {
+            directory.list(id, engine.last_seq(), *instrument, phase);
+        }
+        if let Some(catalogue) = engine.catalogue() {
+            directory.set_catalogue(engine.last_seq(), catalogue.clone());
+        }
+        let pressure = Arc::new(AtomicBool::new(false));
+        let low_disk = Arc::new(AtomicBool::new(false));
+        let feed_missed = Arc::new(AtomicU64::new(0));
+
+        let core_parker = Parker::new();
+        let journal_parker = Parker::new();
+        let sync_parker = Parker::new();
+        let market_parker = Parker::new();
+        let market_wake: Arc<dyn Wake> = Arc::new(market_parker.unparker());
+
+        // Every shard is woken by the cursor it waits for.
+        let wakers: Vec<_> = (0..config.shards)
+            .map(|_| Arc::new(ShardWaker::default()))
+            .collect();
+        let mut waiters: Vec<Arc<dyn Wake>> = vec![Arc::clone(&market_wake)];
+        waiters.extend(
+            wakers
+                .iter()
+                .map(|waker| Arc::clone(waker) as Arc<dyn Wake>),
+        );
+        let durable_writer = CursorWriter::new(status.durable().get(), waiters);
+        let durable = durable_writer.reader();
+        let (journal_durable, sync_durable) = match config.durability {
+            Durability::Async => (Some(durable_writer), None),
+            Durability::Default | Durability::Strict => (None, Some(durable_writer)),
+        };
+
+        let (to_journal, journal_items) = spsc::channel(JOURNAL_RING);
+        let (to_market, market_events) = spsc::channel(config.ring_capacity);
+        let (to_reattach, reattach) = channel::bounded(1);
+        let (to_snapshots, snapshots) = channel::bounded(SNAPSHOTS);
+        let (to_marks, marks) = spsc::channel(MARKS);
+        let (to_core_seats, core_seats) = channel::bounded(usize::from(config.shards));
+        let (to_market_seats, market_seats) = channel::bounded(usize::from(config.shards));
+        let seats = Seats {
+            core: to_core_seats,
+            market: to_market_seats,
+        };
+
+        let plumbing = Plumbing {
+            core_wake: core_parker.unparker(),
+            market_wake: Arc::clone(&market_wake),
+            wakers,
+            snapshots: SnapshotRequests {
+                sender: to_snapshots,
+                wake: Arc::clone(&market_wake),
+            },
+            durable: durable.clone(),
+            pressure: Arc::clone(&pressure),
+            directory: Arc::clone(&directory),
+            sessions: Arc::new(Sessions::default()),
+            stats: (0..config.shards)
+                .map(|_| Arc::new(ShardStats::new()))
+                .collect(),
+            ring_capacity: config.ring_capacity,
+        };
+        let mut links = Vec::new();
+        let mut feeds = Vec::new();
+        let mut ports = Vec::new();
+        for index in 0..config.shards {
+            let connected = plumbing.connect(index);
+            links.push(connected.link);
+            feeds.push(connected.feed);
+            ports.push(connected.ports);
+        }
+
+        let feed_epoch = report.epoch;
+        let mut builder = Builder::new(feed_epoch, BuilderConfig::default());
+        let books = Books::of(&engine);
+        builder.restore(feed_epoch, books.seq, books.time, books.instruments);
+
+        let is_fresh = engine.last_seq() == Seq::ZERO;
+        let mut core = Core::new(CoreParts {
+            engine,
+            shards: links,
+            seats: core_seats,
+            market: Some(to_market),
+            market_wake: Arc::clone(&market_wake),
+            market_reattach: to_reattach,
+            ring_capacity: config.ring_capacity,
+            journal: to_journal,
+            journal_wake: journal_parker.unparker(),
+            durable: durable.clone(),
+            directory: Arc::clone(&directory),
+            pressure: Arc::clone(&pressure),
+            low_disk: Arc::clone(&low_disk),
+            run_ahead: config.run_ahead,
+            matching: stages.matching.recorder(),
+            progress: Arc::clone(&progress),
+        });
+        // The catalogue is checked before the first thread runs, so that a bad one leaves no trace.
+        let listing = if is_fresh {
+            catalogue::load(config.catalogue.as_deref())?.commands(wall_clock())?
+        } else {
+            if config.catalogue.is_some() {
+                tracing::warn!("--catalogue is for a fresh data directory; this one keeps its own");
+            }
+            Vec::new()
+        };
+
+        let preparer = spawn_preparer(preparer, status.clone(), low_disk)?;
+        let sync = SyncAgent::new(
+            syncer,
+            status.clone(),
+            marks,
+            sync_durable,
+            stages.durability.recorder(),
+            stages.sync.recorder(),
+        );
+        let sync = Running::spawn(sync, config.idle, sync_parker)?;
+        let journal = JournalAgent::new(
+            journal_items,
+            writer,
+            sync.wake.clone(),
+            to_marks,
+            journal_durable,
+            stages.framing.recorder(),
+        );
+        let journal = Running::spawn(journal, config.idle, journal_parker)?;
+        for command in listing {
+            core.submit(command);
+        }
+        let ready_seq = core.last_seq();
+        let core = Running::spawn(core, config.idle, core_parker)?;
+        let market = MarketData {
+            events: market_events,
+            reattach,
+            durable: durable.clone(),
+            requests: snapshots,
+            shards: feeds,
+            seats: market_seats,
+            builder,
+            epoch: feed_epoch,
+            tape: stages.tape.recorder(),
+            missed: Arc::clone(&feed_missed),
+        };
+        let market_idle = IdleConfig {
+            park_timeout: Duration::from_millis(20),
+            ..IdleConfig::PARKING
+        };
+        let market = Running::spawn(market, market_idle, market_parker)?;
+        while durable.get() < ready_seq.get() {
+            thread::sleep(Duration::from_micros(200));
+        }
+
+        let mut shard_config = ShardConfig::new(config.listen, Arc::new(credentials));
+        shard_config.reuse_port = config.shards > 1;
+        shard_config.feed_epoch = feed_epoch;
+        shard_config.durability = match config.durability {
+            Durability::Default => codes::Durability::Synced,
+            Durability::Strict => codes::Durability::Strict,
+            Durability::Async => codes::Durability::Async,
+        };
+        let supervisor = match Supervisor::start(plumbing, ports, shard_config, seats) {
+            Ok(supervisor) => supervisor,
+            Err(error) => {
+                stop_threads(core, journal, sync, market, preparer);
+                return Err(error.into());
+            }
+        };
+        Ok(Self {
+            addr: supervisor.addr(),
+            ready_seq,
+            epoch: report.epoch,
+            supervisor,
+            core,
+            journal,
+            sync,
+            market,
+            preparer,
+            status,
+            progress,
+            stages,
+            feed_missed,
+            started: Instant::now(),
+        })
+    }
+
+    /// Where it serves, with the port that was taken.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The last command at the moment it was ready.
+    #[must_use]
+    pub fn ready_seq(&self) -> Seq {
+        self.ready_seq
+    }
+
+    /// The journal's epoch of this start.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Counters and latencies as of now.
+    #[must_use]
+    pub fn stats(&self) -> NodeStats {
+        let percentiles = |histogram: Histogram<u64>| Percentiles::from(&histogram);
+        let gateway = self.supervisor.stats();
+        NodeStats {
+            uptime: self.started.elapsed(),
+            seq: Seq::new(self.progress.seq.load(Ordering::Relaxed)),
+            durable: self.status.durable(),
+            trades: self.progress.trades.load(Ordering::Relaxed),
+            evictions: self.progress.evictions.load(Ordering::Relaxed),
+            clock_clamps: self.progress.clock_clamps.load(Ordering::Relaxed),
+            journal_bytes: self.status.bytes_written(),
+            syncs: self.status.syncs(),
+            feed_missed: self.feed_missed.load(Ordering::Relaxed),
+            matching: percentiles(self.stages.matching.snapshot()),
+            framing: percentiles(self.stages.framing.snapshot()),
+            durability: percentiles(self.stages.durability.snapshot()),
+            sync: percentiles(self.stages.sync.snapshot()),
+            tape: percentiles(self.stages.tape.snapshot()),
+            ack: Percentiles::from(&gateway.ack_latency_ns),
+            gateway,
+        }
+    }
+
+    /// Drains: sessions are logged out, their cancel-on-disconnect is journaled, everything is synced,
+    /// and the journal is closed.
+    #[must_use]
+    pub fn shutdown(self) -> Drained {
+        self.supervisor.finish();
+        let trades = Arc::clone(&self.progress);
+        let (seq, state_hash) = stop_threads(
+            self.core,
+            self.journal,
+            self.sync,
+            self.market,
+            self.preparer,
+        );
+        Drained {
+            seq,
+            state_hash: hex(&state_hash),
+            journal_bytes: self.status.bytes_written(),
+            trades: trades.trades.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Stops the agents in the order in which the data flows, so that each finds its inputs complete.
+fn stop_threads(
+    core: Running<Core>,
+    journal: Running<JournalAgent>,
+    sync: Running<SyncAgent>,
+    market: Running<MarketData>,
+    preparer: JoinHandle<()>,
+) -> (Seq, [u8; 32]) {
+    let core = core.finish();
+    let journal = journal.finish();
+    let sync = sync.finish();
+    drop(market.finish());
+    let durable = sync.finish();
+    drop(journal);
+    // The preparer ends by itself once the journal is finished; a panic there cost nothing.
+    let _ = preparer.join();
+    debug_assert_eq!(durable, core.last_seq());
+    (core.last_seq(), core.engine().state_hash())
+}
+
+/// The engine after everything the journal holds, every state hash compared.
+fn recover(replay: &Replay, cluster_id: &[u8; 16]) -> Result<Exchange, StartError> {
+    let mut seed = [0; 8];
+    seed.copy_from_slice(&cluster_id[..8]);
+    let mut engine = Exchange::new(EngineConfig {
+        index_seed: u64::from_le_bytes(seed),
+        ..EngineConfig::default()
+    });
+    let mut last_equal = Seq::ZERO;
+    let stopped = replay.run(|record| {
+        let body = match record.body() {
+            Ok(body) => body,
+            Err(_) => return ControlFlow::Continue(()), // the journal has checked its own records
+        };
+        match body {
+            Body::Command(payload) => {
+                match wire::decode_command(record.kind, record.time, payload) {
+                    Ok(command) => {
+                        let sequenced = Sequenced {
+                            seq: record.seq,
+                            time: record.time,
+                            command,
+                        };
+                        engine.apply(&sequenced, &mut Discard);
+                    }
+                    Err(source) => {
+                        return ControlFlow::Break(StartError::Payload {
+                            seq: record.seq,
+                            kind: record.kind,
+                            source,
+                        });
+                    }
+                }
+            }
+            Body::StateHash { hash, .. } => {
+                let found = engine.state_hash();
+                if found != hash {
+                    return ControlFlow::Break(StartError::StateHash {
+                        seq: record.seq,
+                        last_equal,
+                        expected: hex(&hash),
+                        found: hex(&found),
+                    });
+                }
+                engine.restart_events_digest();
+                last_equal = record.seq;
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    })?;
+    match stopped {
+        Some(error) => Err(error),
+        None => Ok(engine),
+    }
+}
+
+/// Takes events that nobody waits for.
+struct Discard;
+
+impl EventSink for Discard {
+    #[inline]
+    fn emit(&mut self, _event: Event) {}
+}
+
+fn load_credentials(config: &NodeConfig) -> Result<Credentials, StartError> {
+    let (credentials, created) = Credentials::load_or_create(&config.credentials)?;
+    let dir = config.credentials.display().to_string();
+    if created {
+        eprintln!(
+            "tessera: made development credentials in {dir}: a CA, a server certificate, a trader \
+             key that may act for any account, and an admin key; for loopback only"
+        );
+    }
+    if credentials.is_development() && !config.listen.ip().is_loopback() {
+        return Err(StartError::NotLoopback {
+            addr: config.listen.ip(),
+            dir,
+        });
+    }
+    Ok(credentials)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
