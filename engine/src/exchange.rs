@@ -1,11 +1,23 @@
 //! The exchange as one value: `apply` takes a command, events come out.
+//!
+//! This file receives commands, admits them, and answers questions. What an order may do is in
+//! [`orders`](crate::orders), how it trades in `book/matching.rs`.
+
+use std::collections::BTreeMap;
 
 use tessera_types::{
-    Catalogue, ClOrdId, Command, EventSink, Instrument, InstrumentId, Phase, Seq, Sequenced,
-    SessionId, Side, Timestamp,
+    AccountId, Catalogue, ClOrdId, ClientHeader, Command, CommandKind, Event, EventSink,
+    ExpireReason, FenceReason, Instrument, InstrumentId, Name, OrderTarget, Party, Phase, Price,
+    Qty, RejectReason, Requester, Seq, Sequenced, SessionFence, SessionId, SessionLogon, Side,
+    Timestamp,
 };
 
-use crate::view::{DepthLevel, OrderView, SessionView};
+use crate::book::Book;
+use crate::book::order::{Order, Place, flag};
+use crate::book::store::Store;
+use crate::digest::{EventsDigest, Folder};
+use crate::sessions::Sessions;
+use crate::view::{DepthLevel, OrderState, OrderView, SessionView};
 
 /// What an exchange is built with. None of it changes the result of a command.
 #[derive(Clone, Copy, Debug)]
@@ -25,28 +37,219 @@ impl Default for EngineConfig {
     }
 }
 
-/// The deterministic core.
+/// The deterministic core: instruments, books, orders, sessions.
 #[derive(Debug)]
 pub struct Exchange {
-    clock: Timestamp,
+    pub(crate) books: Vec<Book>,
+    pub(crate) store: Store,
+    pub(crate) sessions: Sessions,
+    pub(crate) clock: Timestamp,
+    /// The next order's id: 1, 2, 3 in order of acceptance.
+    pub(crate) next_order_id: u64,
+    /// (book, order) of stops that were elected and have not entered yet; empty between commands.
+    pub(crate) elected: Vec<(usize, u32)>,
+    /// (age, order) of what is about to end; kept for its memory.
+    pub(crate) ending: Vec<(u64, u32)>,
+    /// (order, open, visible) of a level while it is tried out; kept for its memory.
+    pub(crate) plan: Vec<(u32, u64, u64)>,
+    pub(crate) names: BTreeMap<Name, InstrumentId>,
+    pub(crate) catalogue: Option<Catalogue>,
     last_seq: Seq,
+    events: EventsDigest,
 }
 
 impl Exchange {
     /// An exchange without instruments, sessions or orders; its clock stands at 0.
     #[must_use]
-    pub fn new(_config: EngineConfig) -> Self {
+    pub fn new(config: EngineConfig) -> Self {
         Self {
+            books: Vec::new(),
+            store: Store::new(config.index_seed, config.expected_orders),
+            sessions: Sessions::default(),
             clock: Timestamp::ZERO,
+            next_order_id: 1,
+            elected: Vec::new(),
+            ending: Vec::new(),
+            plan: Vec::new(),
+            names: BTreeMap::new(),
+            catalogue: None,
             last_seq: Seq::ZERO,
+            events: EventsDigest::default(),
         }
     }
 
-    /// Applies one command and hands its events to `sink`, in order.
-    pub fn apply<S: EventSink + ?Sized>(&mut self, sequenced: &Sequenced, _sink: &mut S) {
-        self.clock = self.clock.max(sequenced.time);
+    /// Applies one command and hands its events to `sink`, in the order of `ORDER_SCRIPT.md`:
+    /// expiries, the answer, auction and trades, what is left of the order, elected stops, levels.
+    ///
+    /// Every command of any content is answered; none panics. The sequencer never lets the time
+    /// fall; should it do so here, the clock stands still.
+    pub fn apply<S: EventSink + ?Sized>(&mut self, sequenced: &Sequenced, sink: &mut S) {
         self.last_seq = sequenced.seq;
+        self.clock = self.clock.max(sequenced.time);
+        if self.store.next_expiry <= self.clock.nanos() {
+            self.expire_due(sink);
+        }
+        match &sequenced.command {
+            Command::NewOrder(request) => self.on_new_order(request, sink),
+            Command::Cancel(request) => self.on_cancel(request, sink),
+            Command::Reduce(request) => self.on_reduce(request, sink),
+            Command::Replace(request) => self.on_replace(request, sink),
+            Command::MassCancel(request) => self.on_mass_cancel(request, sink),
+            Command::MassQuote(request) => self.on_mass_quote(request, sink),
+            Command::SessionLogon(logon) => self.on_logon(logon, sink),
+            Command::SessionFence(fence) => self.on_fence(fence, sink),
+            Command::ListInstrument(request) => self.on_list_instrument(request, sink),
+            Command::SetPhase(request) => self.on_set_phase(request, sink),
+            Command::SetCatalogue(request) => self.on_set_catalogue(request, sink),
+            Command::AdvanceTime(_) => {}
+        }
+        if !self.elected.is_empty() {
+            self.enter_elected(sink);
+        }
+        let events = &mut self.events;
+        self.store.emit_levels(|event| {
+            events.add(&event);
+            sink.emit(event);
+        });
     }
+
+    // ---- sessions ----
+
+    fn on_logon<S: EventSink + ?Sized>(&mut self, logon: &SessionLogon, sink: &mut S) {
+        let header = ClientHeader {
+            received: logon.received,
+            ..ClientHeader::default()
+        };
+        if logon.name.validate().is_err() {
+            let reason = RejectReason::BadField;
+            return self.reject(&header, CommandKind::SessionLogon, None, reason, sink);
+        }
+        let Some((session, life)) = self.sessions.logon(&logon.name) else {
+            let reason = RejectReason::LimitReached;
+            return self.reject(&header, CommandKind::SessionLogon, None, reason, sink);
+        };
+        self.store.expect_session(session);
+        self.emit(
+            Event::SessionStarted {
+                session,
+                generation: life.generation,
+                conn: logon.conn,
+                last_cl_ord_id: life.last_cl_ord_id,
+                next_server_seq: life.next_server_seq,
+            },
+            sink,
+        );
+    }
+
+    /// Ends a life of a session. A fence that names another life came late and does nothing.
+    fn on_fence<S: EventSink + ?Sized>(&mut self, fence: &SessionFence, sink: &mut S) {
+        let Some(generation) = self.sessions.fence(fence.session, fence.generation) else {
+            return;
+        };
+        let mut canceled = 0;
+        if fence.cancel_orders {
+            let reason = match fence.reason {
+                FenceReason::Kill => tessera_types::CancelReason::Kill,
+                FenceReason::Operator => tessera_types::CancelReason::System,
+                _ => tessera_types::CancelReason::Disconnect,
+            };
+            let spares = fence.reason != FenceReason::Kill;
+            let session = fence.session;
+            self.collect_orders(self.store.live_of(session), |order| {
+                order.session() == session && !(spares && order.has(flag::STAY))
+            });
+            canceled = self.cancel_collected(reason, ClOrdId::new(0), sink);
+        }
+        let session = fence.session;
+        self.emit(
+            Event::SessionFenced {
+                session,
+                generation,
+                canceled,
+            },
+            sink,
+        );
+    }
+
+    // ---- ending many orders ----
+
+    /// Ends what the clock has reached, one by one: by time, then by age.
+    fn expire_due<S: EventSink + ?Sized>(&mut self, sink: &mut S) {
+        while let Some(slot) = self.store.due(self.clock.nanos()) {
+            self.expire(slot, ExpireReason::Gtd, sink);
+        }
+    }
+
+    /// Notes the live orders that `wanted` picks, in order of acceptance, until `at_most` are found.
+    ///
+    /// Reads the orders in memory order, 48 bytes each: a list per session or account would cost
+    /// every order 8 bytes for a command that is rare.
+    pub(crate) fn collect_orders(&mut self, at_most: usize, wanted: impl Fn(&Order) -> bool) {
+        self.ending.clear();
+        if at_most > 0 {
+            let orders = self.store.orders.iter().filter(|(_, order)| wanted(order));
+            self.ending
+                .extend(orders.map(|(slot, order)| (order.id, slot)).take(at_most));
+        }
+        self.ending.sort_unstable();
+    }
+
+    // ---- answers ----
+
+    #[inline]
+    pub(crate) fn emit<S: EventSink + ?Sized>(&mut self, event: Event, sink: &mut S) {
+        self.events.add(&event);
+        sink.emit(event);
+    }
+
+    /// Refuses a request. `target` is the order that it named.
+    #[cold]
+    pub(crate) fn reject<S: EventSink + ?Sized>(
+        &mut self,
+        header: &ClientHeader,
+        kind: CommandKind,
+        target: Option<OrderTarget>,
+        reason: RejectReason,
+        sink: &mut S,
+    ) {
+        let target = match target {
+            Some(OrderTarget::Client(id)) => id,
+            Some(OrderTarget::Exchange(_)) | None => ClOrdId::new(0),
+        };
+        let event = Event::Rejected {
+            session: header.session,
+            account: header.account,
+            server_seq: self.sessions.number_message(header.session),
+            cl_ord_id: header.cl_ord_id,
+            target,
+            kind,
+            reason,
+        };
+        self.emit(event, sink);
+    }
+
+    pub(crate) fn requester(&mut self, header: &ClientHeader) -> Requester {
+        Requester {
+            session: header.session,
+            cl_ord_id: header.cl_ord_id,
+            server_seq: self.sessions.number_message(header.session),
+        }
+    }
+
+    /// Addresses one message to the owner of an order.
+    #[inline]
+    pub(crate) fn party(&mut self, slot: u32) -> Party {
+        let order = &self.store.orders[slot];
+        Party {
+            session: order.session(),
+            account: order.account_id(),
+            cl_ord_id: order.client_id(),
+            order_id: order.order_id(),
+            server_seq: self.sessions.number_message(order.session()),
+        }
+    }
+
+    // ---- questions ----
 
     /// The time of the latest command.
     #[must_use]
@@ -60,84 +263,212 @@ impl Exchange {
         self.last_seq
     }
 
-    /// Hash over everything that can influence a later event.
+    /// Hash over everything that can influence a later event, and over nothing else.
+    ///
+    /// Orders enter through a sum that is kept up with every change, so the cost depends on the
+    /// number of instruments and sessions only.
     #[must_use]
     pub fn state_hash(&self) -> [u8; 32] {
-        [0; 32]
+        let mut folder = Folder::new();
+        folder.word(self.clock.nanos());
+        folder.word(self.next_order_id);
+        for word in self.store.sum().words() {
+            folder.word(word);
+        }
+        folder.word(self.books.len() as u64);
+        for book in &self.books {
+            book.fold(&mut folder);
+        }
+        folder.option(
+            self.catalogue
+                .as_ref()
+                .map(|catalogue| u64::from(catalogue.version)),
+        );
+        if let Some(catalogue) = &self.catalogue {
+            crate::listing::fold_catalogue(catalogue, &mut folder);
+        }
+        for (session, name, life) in self.sessions.iter() {
+            folder.word(u64::from(session.get()));
+            folder.name(name);
+            folder.word(u64::from(life.generation.get()));
+            folder.word(life.last_cl_ord_id.get());
+            folder.word(life.next_server_seq.get());
+        }
+        folder.finish()
     }
 
     /// Digest of the events since [`restart_events_digest`](Self::restart_events_digest).
     #[must_use]
     pub fn events_digest(&self) -> u32 {
-        0
+        self.events.value()
     }
 
     /// Starts a new block of events: call it after a `StateHash` record was written or checked.
-    pub fn restart_events_digest(&mut self) {}
+    pub fn restart_events_digest(&mut self) {
+        self.events = EventsDigest::default();
+    }
 
     /// Every instrument with its number and phase, in order of listing.
     pub fn instruments(&self) -> impl Iterator<Item = (InstrumentId, &Instrument, Phase)> {
-        core::iter::empty()
+        self.books.iter().map(|book| {
+            (
+                InstrumentId::new(book.number),
+                &book.rest.instrument,
+                book.phase,
+            )
+        })
     }
 
     /// One instrument.
     #[must_use]
-    pub fn instrument(&self, _id: InstrumentId) -> Option<(&Instrument, Phase)> {
-        None
+    pub fn instrument(&self, id: InstrumentId) -> Option<(&Instrument, Phase)> {
+        self.books
+            .get(id.get() as usize)
+            .map(|book| (&book.rest.instrument, book.phase))
     }
 
     /// The number of the instrument with this name.
     #[must_use]
-    pub fn instrument_by_name(&self, _name: &str) -> Option<InstrumentId> {
-        None
+    pub fn instrument_by_name(&self, name: &str) -> Option<InstrumentId> {
+        self.names.get(&Name::new(name).ok()?).copied()
+    }
+
+    /// The price of the last trade in an instrument.
+    #[must_use]
+    pub fn last_trade(&self, id: InstrumentId) -> Option<Price> {
+        self.books
+            .get(id.get() as usize)?
+            .last
+            .map(Price::from_ticks)
     }
 
     /// The catalogue, once one has been set.
     #[must_use]
     pub fn catalogue(&self) -> Option<&Catalogue> {
-        None
+        self.catalogue.as_ref()
     }
 
     /// One side of a book, best price first; empty for an unknown instrument.
-    pub fn depth(
-        &self,
-        _instrument: InstrumentId,
-        _side: Side,
-    ) -> impl Iterator<Item = DepthLevel> {
-        core::iter::empty()
+    pub fn depth(&self, instrument: InstrumentId, side: Side) -> impl Iterator<Item = DepthLevel> {
+        let half = self
+            .books
+            .get(instrument.get() as usize)
+            .map(|book| *book.side(side));
+        half.into_iter()
+            .flat_map(|half| half.queues(&self.store.queues, &self.store.nodes))
+            .map(|at| {
+                let queue = &self.store.queues[at];
+                DepthLevel {
+                    price: queue.price(),
+                    qty: queue.shown(),
+                    orders: queue.orders,
+                }
+            })
     }
 
     /// Every live order, in no particular order: sort by what you need.
     pub fn orders(&self) -> impl Iterator<Item = OrderView> {
-        core::iter::empty()
+        self.store.orders.iter().map(|(slot, _)| self.view(slot))
     }
 
     /// The live order that a session calls `cl_ord_id`.
     #[must_use]
-    pub fn order(&self, _session: SessionId, _cl_ord_id: ClOrdId) -> Option<OrderView> {
-        None
+    pub fn order(&self, session: SessionId, cl_ord_id: ClOrdId) -> Option<OrderView> {
+        self.store
+            .find(session, cl_ord_id.get())
+            .map(|slot| self.view(slot))
+    }
+
+    fn view(&self, slot: u32) -> OrderView {
+        let order = &self.store.orders[slot];
+        let queue = &self.store.queues[order.queue];
+        let waits = matches!(queue.place(), Place::Stop | Place::Trail);
+        let cum = self.store.cum(slot);
+        OrderView {
+            order_id: order.order_id(),
+            session: order.session(),
+            account: AccountId::new(order.account),
+            cl_ord_id: order.client_id(),
+            instrument: queue.instrument(),
+            side: order.side(),
+            state: if waits {
+                OrderState::Stop
+            } else {
+                OrderState::Open
+            },
+            qty: Qty::from_lots(order.leaves.saturating_add(cum)),
+            leaves: Qty::from_lots(order.leaves),
+            cum: Qty::from_lots(cum),
+            price: self.store.limit(slot).map(Price::from_ticks),
+            stop: self
+                .store
+                .ext(slot)
+                .filter(|_| waits)
+                .and_then(|ext| ext.stop)
+                .map(Price::from_ticks),
+        }
     }
 
     /// Number of live orders.
     #[must_use]
     pub fn live_orders(&self) -> usize {
-        0
+        self.store.orders.live()
     }
 
     /// One session, as a restart must find it again.
     #[must_use]
-    pub fn session(&self, _id: SessionId) -> Option<SessionView> {
-        None
+    pub fn session(&self, id: SessionId) -> Option<SessionView> {
+        let (name, life) = self.sessions.get(id)?;
+        Some(self.session_view(id, name, life))
     }
 
     /// Every session in order of its number.
     pub fn sessions(&self) -> impl Iterator<Item = SessionView> {
-        core::iter::empty()
+        self.sessions
+            .iter()
+            .map(|(id, name, life)| self.session_view(id, name, life))
+    }
+
+    fn session_view(
+        &self,
+        session: SessionId,
+        name: &Name,
+        life: &crate::sessions::Life,
+    ) -> SessionView {
+        SessionView {
+            session,
+            name: *name,
+            generation: life.generation,
+            last_cl_ord_id: life.last_cl_ord_id,
+            next_server_seq: life.next_server_seq,
+            live_orders: self.store.live_of(session),
+        }
     }
 
     /// Asks the memory system for the lines that a coming command will touch. Changes nothing.
-    pub fn prefetch(&self, _command: &Command) {}
+    pub fn prefetch(&self, command: &Command) {
+        crate::prefetch::prefetch(&self.books, &self.store, command);
+    }
 
     /// Walks every structure and panics at the first thing that does not fit. For tests: slow.
-    pub fn check_invariants(&self) {}
+    pub fn check_invariants(&self) {
+        self.store.check(&self.books);
+        assert!(self.elected.is_empty(), "elected stops were left over");
+        for book in &self.books {
+            let [bid, ask] = [Side::Buy, Side::Sell]
+                .map(|side| self.depth(InstrumentId::new(book.number), side).next());
+            if let (Some(bid), Some(ask)) = (bid, ask)
+                && book.phase == Phase::Continuous
+                && book.aon_resting == 0
+            {
+                assert!(bid.price < ask.price, "book {} is crossed", book.number);
+            }
+        }
+        let mut live = 0;
+        for session in self.sessions() {
+            live += session.live_orders;
+        }
+        live += self.store.live_of(SessionId::VENUE);
+        assert_eq!(live, self.live_orders(), "live orders per session");
+    }
 }

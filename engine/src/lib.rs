@@ -4,11 +4,22 @@
 //! that the caller owns. There is no clock, file, socket, thread, random number or float in here, and
 //! nothing that is iterated in hash order.
 //!
-//! Read [`exchange`] first, which answers each kind of command, then [`view`], what can be asked
-//! without changing anything.
+//! Read `exchange` first, which receives every command, then `orders`, what is checked and answered,
+//! and `book/matching`, how an order trades. `book/store` keeps the records together. `view` is what
+//! can be asked without changing anything.
 
-pub mod exchange;
-pub mod view;
+mod auction;
+mod book;
+mod digest;
+mod exchange;
+mod lifecycle;
+mod listing;
+mod orders;
+mod prefetch;
+mod quotes;
+mod sessions;
+mod stops;
+mod view;
 
 pub use exchange::{EngineConfig, Exchange};
 pub use view::{DepthLevel, OrderState, OrderView, SessionView};

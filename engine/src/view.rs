@@ -68,5 +68,5 @@ pub struct SessionView {
     /// Number of the next message to it.
     pub next_server_seq: ServerSeq,
     /// How many live orders it has.
-    pub live_orders: u32,
+    pub live_orders: usize,
 }

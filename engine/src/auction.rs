@@ -1,0 +1,244 @@
+//! Phases, and the uncross when an instrument goes to continuous.
+
+use tessera_types::{
+    Aggressor, CancelReason, ClOrdId, CommandKind, Event, EventSink, ExpireReason, InstrumentId,
+    Phase, Price, Qty, RejectReason, SetPhase, Side,
+};
+
+use crate::book::order::{Place, flag};
+use crate::book::slab::NONE;
+use crate::exchange::Exchange;
+
+/// What an uncross would do at one price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Outcome {
+    price: i64,
+    volume: u128,
+    /// What is left at the price, buyers positive.
+    surplus: i128,
+}
+
+impl Exchange {
+    pub(crate) fn on_set_phase<S: EventSink + ?Sized>(&mut self, request: &SetPhase, sink: &mut S) {
+        let header = &request.header;
+        let number = request.instrument.get() as usize;
+        if let Err(reason) = self.sessions.admit(header) {
+            return self.reject(header, CommandKind::Phase, None, reason, sink);
+        }
+        let Some(book) = self.books.get_mut(number) else {
+            let reason = RejectReason::UnknownInstrument;
+            return self.reject(header, CommandKind::Phase, None, reason, sink);
+        };
+        book.phase = request.phase;
+        if let Some(price) = request.ref_price {
+            book.rest.ref_price = Some(price.ticks());
+        }
+        let event = Event::PhaseChanged {
+            by: self.requester(header),
+            instrument: request.instrument,
+            phase: request.phase,
+        };
+        self.emit(event, sink);
+        match request.phase {
+            Phase::Continuous => {
+                self.uncross(number, sink);
+                self.collect_book(number, |_, place| place == Place::Market);
+                self.cancel_collected(CancelReason::NoLiquidity, ClOrdId::new(0), sink);
+                self.retry_all_or_none(number, sink);
+            }
+            Phase::Closed => self.close_day(number, sink),
+            Phase::Auction | Phase::Halt => {}
+        }
+    }
+
+    /// Day orders and waiting market orders end, oldest first.
+    fn close_day<S: EventSink + ?Sized>(&mut self, number: usize, sink: &mut S) {
+        self.collect_book(number, |order, place| {
+            order.has(flag::DAY) || place == Place::Market
+        });
+        let ending = core::mem::take(&mut self.ending);
+        for &(_, slot) in &ending {
+            self.expire(slot, ExpireReason::Day, sink);
+        }
+        self.ending = ending;
+    }
+
+    /// Trades at one price what collected during an auction.
+    fn uncross<S: EventSink + ?Sized>(&mut self, number: usize, sink: &mut S) {
+        let Some(outcome) = self.clearing(number) else {
+            return;
+        };
+        let instrument = InstrumentId::new(self.books[number].number);
+        let cleared = Event::AuctionCleared {
+            instrument,
+            price: Price::from_ticks(outcome.price),
+            volume: Qty::from_lots(u64::try_from(outcome.volume).unwrap_or(u64::MAX)),
+            surplus: i64::try_from(outcome.surplus).unwrap_or(if outcome.surplus < 0 {
+                i64::MIN
+            } else {
+                i64::MAX
+            }),
+        };
+        self.emit(cleared, sink);
+        while let Some(buy) = self.first_in_auction(number, Side::Buy, outcome.price)
+            && let Some(sell) = self.first_in_auction(number, Side::Sell, outcome.price)
+        {
+            let older_buys = self.store.orders[buy].id < self.store.orders[sell].id;
+            let (maker, taker) = if older_buys { (buy, sell) } else { (sell, buy) };
+            let maker_leaves = self.store.orders[maker].leaves;
+            let taker_leaves = self.store.orders[taker].leaves;
+            let qty = maker_leaves.min(taker_leaves);
+            let trade = Event::Trade {
+                instrument,
+                aggressor: Aggressor::None,
+                price: Price::from_ticks(outcome.price),
+                qty: Qty::from_lots(qty),
+                maker: self.party(maker),
+                taker: self.party(taker),
+                maker_leaves: Qty::from_lots(maker_leaves - qty),
+                taker_leaves: Qty::from_lots(taker_leaves - qty),
+                maker_cum: Qty::from_lots(self.store.cum(maker) + qty),
+                taker_cum: Qty::from_lots(self.store.cum(taker) + qty),
+            };
+            self.emit(trade, sink);
+            self.store.fill(&mut self.books[number], maker, qty);
+            self.store.fill(&mut self.books[number], taker, qty);
+        }
+        self.on_traded(number, outcome.price, outcome.price);
+    }
+
+    /// The order of one side that is next to trade at the clearing price: market orders first, then
+    /// by price and time. All-or-none orders stay out.
+    fn first_in_auction(&self, number: usize, side: Side, price: i64) -> Option<u32> {
+        let book = &self.books[number];
+        let room = book.rest.markets[side as usize];
+        if room != NONE {
+            return Some(self.store.queues[room].head);
+        }
+        for at in book
+            .side(side)
+            .queues(&self.store.queues, &self.store.nodes)
+        {
+            let queue = &self.store.queues[at];
+            let takes_part = match side {
+                Side::Buy => queue.price >= price,
+                Side::Sell => queue.price <= price,
+            };
+            if !takes_part {
+                return None;
+            }
+            let mut slot = queue.head;
+            while slot != NONE {
+                let order = &self.store.orders[slot];
+                if !order.has(flag::ALL_OR_NONE) {
+                    return Some(slot);
+                }
+                slot = order.next;
+            }
+        }
+        None
+    }
+
+    /// Where the uncross clears, unless nothing trades at any price.
+    ///
+    /// Candidates are the limits, the prices one tick beside them, and the reference.
+    fn clearing(&self, number: usize) -> Option<Outcome> {
+        let book = &self.books[number];
+        let reference = book.rest.ref_price.or(book.last);
+        let [buys, sells] =
+            [Side::Buy, Side::Sell].map(|side| self.levels_in_auction(number, side));
+        let [market_buys, market_sells] = book.rest.markets.map(|at| {
+            if at == NONE {
+                0
+            } else {
+                self.store.queues[at].open
+            }
+        });
+        if reference.is_none() && (buys.is_empty() || sells.is_empty()) {
+            return None; // with market orders alone on one side only a reference gives a price
+        }
+        let mut candidates: Vec<i64> = Vec::with_capacity(3 * (buys.len() + sells.len()) + 1);
+        for &(limit, _) in buys.iter().chain(&sells) {
+            let beside = [limit.checked_sub(book.tick), limit.checked_add(book.tick)];
+            candidates.extend(beside.into_iter().flatten().chain([limit]));
+        }
+        candidates.extend(reference);
+        candidates.retain(|&price| book.price_fits(price));
+        candidates.sort_unstable();
+        candidates.dedup();
+
+        // From the lowest candidate up, buyers drop out and sellers join.
+        let mut buyers = buys.iter().rev().peekable();
+        let mut sellers = sells.iter().peekable();
+        let mut bought = market_buys + buys.iter().map(|&(_, open)| open).sum::<u128>();
+        let mut sold = market_sells;
+        let mut choice = Choice::default();
+        for price in candidates {
+            while let Some((_, open)) = buyers.next_if(|&&(limit, _)| limit < price) {
+                bought -= open;
+            }
+            while let Some((_, open)) = sellers.next_if(|&&(limit, _)| limit <= price) {
+                sold += open;
+            }
+            choice.offer(Outcome {
+                price,
+                volume: bought.min(sold),
+                surplus: bought.cast_signed() - sold.cast_signed(),
+            });
+        }
+        choice.decide(reference)
+    }
+
+    /// (price, open quantity) of the orders with a limit that take part, best first.
+    fn levels_in_auction(&self, number: usize, side: Side) -> Vec<(i64, u128)> {
+        let book = &self.books[number];
+        book.side(side)
+            .queues(&self.store.queues, &self.store.nodes)
+            .map(|at| (self.store.queues[at].price, self.shareable(at)))
+            .filter(|&(_, open)| open > 0)
+            .collect()
+    }
+}
+
+/// The candidates that are best so far: largest volume, then smallest surplus.
+#[derive(Debug, Default)]
+struct Choice(Vec<Outcome>);
+
+impl Choice {
+    fn offer(&mut self, outcome: Outcome) {
+        if let Some(best) = self.0.first() {
+            let better = (outcome.volume, best.surplus.unsigned_abs())
+                .cmp(&(best.volume, outcome.surplus.unsigned_abs()));
+            if better.is_lt() {
+                return;
+            }
+            if better.is_gt() {
+                self.0.clear();
+            }
+        }
+        self.0.push(outcome);
+    }
+
+    /// Among the equals: the highest price when all have a buy surplus, the lowest when all have a
+    /// sell surplus, else the nearest to the reference, the higher of two; without a reference the
+    /// nearest to the middle.
+    fn decide(&self, reference: Option<i64>) -> Option<Outcome> {
+        let (lowest, highest) = (self.0.first()?, self.0.last()?);
+        if lowest.volume == 0 {
+            return None;
+        }
+        if self.0.iter().all(|outcome| outcome.surplus > 0) {
+            return Some(*highest);
+        }
+        if self.0.iter().all(|outcome| outcome.surplus < 0) {
+            return Some(*lowest);
+        }
+        let middle = (i128::from(lowest.price) + i128::from(highest.price)).div_euclid(2);
+        let target = reference.map_or(middle, i128::from);
+        let distance = |outcome: &&Outcome| {
+            let price = i128::from(outcome.price);
+            ((price - target).unsigned_abs(), core::cmp::Reverse(price))
+        };
+        self.0.iter().min_by_key(distance).copied()
+    }
+}

@@ -1,0 +1,648 @@
+//! How an incoming order trades: the rule book.
+//!
+//! The numbers in brackets are those of the matching rules in `ORDER_SCRIPT.md`.
+
+use tessera_types::{
+    Aggressor, CancelReason, ClOrdId, Event, EventSink, InstrumentId, MatchAlgo, NewOrder, OrdType,
+    Phase, Price, Qty, SelfMatch, Side, TimeInForce,
+};
+
+use super::crosses;
+use super::order::{Order, Place, flag};
+use super::slab::NONE;
+use crate::exchange::Exchange;
+
+/// How an order enters the book.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    /// None for a market order.
+    pub(crate) limit: Option<i64>,
+    pub(crate) rest: Rest,
+    pub(crate) least: Least,
+}
+
+/// What becomes of what does not trade at once. [2]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    Stay,
+    Cancel(CancelReason),
+}
+
+/// What must be able to trade on entry, hidden quantity counted, before anything does. [2]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Least {
+    None,
+    Qty(u64),
+    /// All of it, and within the budget when there is one.
+    Whole {
+        budget: Option<u64>,
+    },
+}
+
+impl Entry {
+    #[inline]
+    pub(crate) fn of(request: &NewOrder) -> Self {
+        let limit = request
+            .ord_type
+            .has_price()
+            .then_some(request.price.ticks());
+        Self::new(
+            limit,
+            request.time_in_force,
+            request.min_qty.lots(),
+            request.budget,
+        )
+        .for_market(request.ord_type == OrdType::Market)
+    }
+
+    #[inline]
+    pub(crate) fn new(
+        limit: Option<i64>,
+        time_in_force: TimeInForce,
+        min_qty: u64,
+        budget: Option<u64>,
+    ) -> Self {
+        let rest = match time_in_force {
+            TimeInForce::Ioc => Rest::Cancel(CancelReason::Ioc),
+            TimeInForce::Fok => Rest::Cancel(CancelReason::Fok),
+            TimeInForce::Gtc | TimeInForce::Day | TimeInForce::Gtd => Rest::Stay,
+        };
+        let least = match (time_in_force, min_qty) {
+            (TimeInForce::Fok, _) => Least::Whole { budget },
+            (_, 0) => Least::None,
+            (_, min_qty) => Least::Qty(min_qty),
+        };
+        Self { limit, rest, least }
+    }
+
+    /// A market order never stays, whatever its time in force is.
+    #[inline]
+    pub(crate) fn for_market(mut self, market: bool) -> Self {
+        if market {
+            self.rest = Rest::Cancel(CancelReason::NoLiquidity);
+        }
+        self
+    }
+}
+
+/// What an incoming order could trade, and what that would cost.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reach {
+    qty: u64,
+    cost: i128,
+}
+
+impl Exchange {
+    /// Lets an order that stands in no queue into the book: it trades what it can, then rests or
+    /// ends.
+    #[inline]
+    pub(crate) fn enter<S: EventSink + ?Sized>(
+        &mut self,
+        number: usize,
+        slot: u32,
+        entry: &Entry,
+        sink: &mut S,
+    ) {
+        if self.books[number].phase != Phase::Continuous {
+            return self.rest(number, slot, entry.limit); // [8] orders collect, none trades
+        }
+        let limit = entry.limit.or_else(|| self.protection(number, slot));
+        if let Err(verdict) = self.test_entry(number, slot, limit, entry) {
+            return match verdict {
+                Rest::Stay => self.rest(number, slot, limit), // [11] an all-or-none order waits
+                Rest::Cancel(reason) => self.cancel_incoming(number, slot, reason, sink),
+            };
+        }
+        if !self.trade(number, slot, limit, sink) {
+            return; // it ended while it traded
+        }
+        match entry.rest {
+            Rest::Cancel(reason) => self.cancel_incoming(number, slot, reason, sink),
+            Rest::Stay if limit.is_none() => {
+                self.cancel_incoming(number, slot, CancelReason::NoLiquidity, sink);
+            }
+            Rest::Stay => self.rest(number, slot, limit),
+        }
+    }
+
+    #[inline]
+    fn rest(&mut self, number: usize, slot: u32, limit: Option<i64>) {
+        let book = &mut self.books[number];
+        match limit {
+            Some(price) => self.store.attach(book, slot, Place::Book, price),
+            None => self.store.attach(book, slot, Place::Market, 0),
+        }
+    }
+
+    /// The limit that protects a market order from a thin book, where the instrument has one.
+    fn protection(&self, number: usize, slot: u32) -> Option<i64> {
+        let book = &self.books[number];
+        let protect = i64::try_from(book.rest.instrument.protect?).unwrap_or(i64::MAX);
+        let side = self.store.orders[slot].side();
+        let best = book.side(side.opposite()).best;
+        if best == NONE {
+            return None;
+        }
+        let best = self.store.queues[best].price;
+        Some(match side {
+            Side::Buy => best.saturating_add(protect),
+            Side::Sell => best.saturating_sub(protect),
+        })
+    }
+
+    /// Looks whether enough could trade; if not, says what becomes of the order. [2] [11]
+    #[inline]
+    fn test_entry(
+        &mut self,
+        number: usize,
+        slot: u32,
+        limit: Option<i64>,
+        entry: &Entry,
+    ) -> Result<(), Rest> {
+        let order = &self.store.orders[slot];
+        let all_or_none = order.has(flag::ALL_OR_NONE);
+        if entry.least == Least::None && !all_or_none {
+            return Ok(());
+        }
+        let (side, leaves) = (order.side(), order.leaves);
+        let reach = self.reach(number, slot, limit);
+        match entry.least {
+            Least::Whole { budget } => {
+                let pays = budget.is_none_or(|budget| match side {
+                    Side::Buy => reach.cost <= i128::from(budget),
+                    Side::Sell => reach.cost >= i128::from(budget),
+                });
+                if reach.qty < leaves || !pays {
+                    return Err(Rest::Cancel(CancelReason::Fok));
+                }
+            }
+            Least::Qty(least) if reach.qty < least => {
+                return Err(Rest::Cancel(CancelReason::MinQty));
+            }
+            Least::Qty(_) | Least::None => {}
+        }
+        if all_or_none && reach.qty < leaves {
+            Err(entry.rest)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Trades an incoming order against the other side: best price first, then first in, first
+    /// out. [1] Returns whether it is still there with something open.
+    pub(crate) fn trade<S: EventSink + ?Sized>(
+        &mut self,
+        number: usize,
+        slot: u32,
+        limit: Option<i64>,
+        sink: &mut S,
+    ) -> bool {
+        let order = &self.store.orders[slot];
+        let mut taker = Taker {
+            slot,
+            number,
+            side: order.side(),
+            account: order.account,
+            self_match: order.self_match(),
+            limit,
+            leaves: order.leaves,
+            cum: self.store.cum(slot),
+            filled: 0,
+            prices: None,
+        };
+        let mut passed = NONE;
+        let mut ended = false;
+        while taker.leaves > 0
+            && let Some(maker) = self.next_maker(&taker, passed)
+        {
+            let order = &self.store.orders[maker];
+            if order.has(flag::ALL_OR_NONE) && order.leaves > taker.leaves {
+                passed = maker; // [11] too small a taker passes it over
+            } else if self.is_self_match(&taker, order) {
+                if self.prevent_self_match(&mut taker, maker, sink) {
+                    ended = true;
+                    break;
+                }
+            } else if self.shares(&taker, order.queue) {
+                if self.share_level(&mut taker, order.queue, sink) {
+                    ended = true;
+                    break;
+                }
+            } else {
+                let qty = taker.leaves.min(self.store.shown(order));
+                self.execute(&mut taker, maker, qty, sink);
+            }
+        }
+        self.store.set_open(slot, taker.leaves, taker.filled);
+        if let Some((first, last)) = taker.prices {
+            self.on_traded(number, first, last);
+        }
+        if ended {
+            self.cancel_incoming(number, slot, CancelReason::Stp, sink);
+            return false;
+        }
+        if taker.leaves == 0 {
+            self.store.remove(&mut self.books[number], slot);
+            return false;
+        }
+        true
+    }
+
+    /// The first resting order behind `passed` that the taker's limit reaches.
+    #[inline]
+    fn next_maker(&self, taker: &Taker, passed: u32) -> Option<u32> {
+        let half = self.books[taker.number].side(taker.side.opposite());
+        let queue = if passed == NONE {
+            half.best
+        } else {
+            let order = &self.store.orders[passed];
+            if order.next != NONE {
+                return Some(order.next);
+            }
+            let rank = self.store.queues[order.queue].rank;
+            half.ladder.next(&self.store.nodes, rank).unwrap_or(NONE)
+        };
+        if queue == NONE {
+            return None;
+        }
+        let queue = &self.store.queues[queue];
+        crosses(taker.side, taker.limit, queue.price).then_some(queue.head)
+    }
+
+    /// One trade at the resting order's price. [1]
+    #[inline]
+    fn execute<S: EventSink + ?Sized>(
+        &mut self,
+        taker: &mut Taker,
+        maker: u32,
+        qty: u64,
+        sink: &mut S,
+    ) {
+        taker.leaves -= qty;
+        taker.filled += qty;
+        let order = &self.store.orders[maker];
+        let queue = &self.store.queues[order.queue];
+        let (price, instrument) = (queue.price, queue.instrument());
+        let maker_leaves = order.leaves - qty;
+        let event = Event::Trade {
+            instrument,
+            aggressor: match taker.side {
+                Side::Buy => Aggressor::Buy,
+                Side::Sell => Aggressor::Sell,
+            },
+            price: Price::from_ticks(price),
+            qty: Qty::from_lots(qty),
+            maker: self.party(maker),
+            taker: self.party(taker.slot),
+            maker_leaves: Qty::from_lots(maker_leaves),
+            taker_leaves: Qty::from_lots(taker.leaves),
+            maker_cum: Qty::from_lots(self.store.cum(maker) + qty),
+            taker_cum: Qty::from_lots(taker.cum + taker.filled),
+        };
+        self.emit(event, sink);
+        taker.prices = Some((taker.prices.map_or(price, |(first, _)| first), price));
+        self.store.fill(&mut self.books[taker.number], maker, qty);
+    }
+
+    #[inline]
+    fn is_self_match(&self, taker: &Taker, maker: &Order) -> bool {
+        taker.self_match != SelfMatch::None && maker.account == taker.account
+    }
+
+    /// Keeps an incoming order from trading with its own party, by the incoming order's mode; of
+    /// two events the resting order's comes first. [6] Returns whether the incoming order ends.
+    fn prevent_self_match<S: EventSink + ?Sized>(
+        &mut self,
+        taker: &mut Taker,
+        maker: u32,
+        sink: &mut S,
+    ) -> bool {
+        let none = ClOrdId::new(0);
+        match taker.self_match {
+            SelfMatch::None => false,
+            SelfMatch::CancelNew => true,
+            SelfMatch::CancelOld => {
+                self.cancel(maker, CancelReason::Stp, none, sink);
+                false
+            }
+            SelfMatch::CancelBoth => {
+                self.cancel(maker, CancelReason::Stp, none, sink);
+                true
+            }
+            SelfMatch::Decrement => {
+                let order = &self.store.orders[maker];
+                let by = order.leaves.min(taker.leaves);
+                if by == order.leaves {
+                    let instrument = self.store.queues[order.queue].instrument();
+                    self.emit_canceled(maker, instrument, 0, CancelReason::Stp, none, sink);
+                    self.store.end(&mut self.books[taker.number], maker);
+                } else {
+                    self.reduce(maker, by, true, none, sink);
+                }
+                taker.leaves -= by;
+                if taker.leaves == 0 {
+                    return true;
+                }
+                let event = Event::OrderReduced {
+                    party: self.party(taker.slot),
+                    instrument: InstrumentId::new(self.books[taker.number].number),
+                    side: taker.side,
+                    leaves: Qty::from_lots(taker.leaves),
+                    cum: Qty::from_lots(taker.cum + taker.filled),
+                    self_match: true,
+                    request: none,
+                };
+                self.emit(event, sink);
+                false
+            }
+        }
+    }
+
+    /// True when a level is shared: its instrument says so and the taker is smaller than the level.
+    /// Otherwise it is filled first in, first out. [10]
+    #[inline]
+    fn shares(&self, taker: &Taker, at: u32) -> bool {
+        self.books[taker.number].algo != MatchAlgo::Fifo
+            && u128::from(taker.leaves) < self.shareable(at)
+    }
+
+    /// Shares a level that is larger than the taker. [10] Returns whether the taker ends by
+    /// self-match prevention.
+    ///
+    /// All-or-none orders take no part. An order of the taker's own party anywhere in the level is
+    /// dealt with first, since here the taker meets all of them at once; then the level is looked at
+    /// again.
+    fn share_level<S: EventSink + ?Sized>(
+        &mut self,
+        taker: &mut Taker,
+        at: u32,
+        sink: &mut S,
+    ) -> bool {
+        if let Some(own) = self.own_in_queue(taker, at) {
+            return self.prevent_self_match(taker, own, sink);
+        }
+        let book = &self.books[taker.number];
+        let instrument = &book.rest.instrument;
+        let (min_alloc, top_min, top_max) =
+            (instrument.min_alloc, instrument.top_min, instrument.top_max);
+        match instrument.algo {
+            MatchAlgo::TopProRata => {
+                let top = book.rest.top[taker.side.opposite() as usize];
+                if let Some(slot) = self.find_in_queue(at, top)
+                    && self.store.orders[slot].leaves >= top_min
+                {
+                    self.give(taker, slot, top_max, sink);
+                }
+            }
+            MatchAlgo::Split => {
+                let first = u128::from(taker.leaves) * u128::from(instrument.fifo_pct) / 100;
+                let first = u64::try_from(first).expect("at most 100 percent of 64 bits");
+                self.fill_in_turn(taker, at, first, sink);
+            }
+            MatchAlgo::Fifo | MatchAlgo::ProRata => {}
+        }
+        let (rest, open) = (u128::from(taker.leaves), self.shareable(at));
+        // The shares are fixed before the first of them trades: a trade may move an iceberg.
+        let mut plan = core::mem::take(&mut self.plan);
+        plan.clear();
+        let mut slot = self.store.queues[at].head;
+        while slot != NONE {
+            let order = &self.store.orders[slot];
+            if !order.has(flag::ALL_OR_NONE) {
+                let share = rest * u128::from(order.leaves) / open;
+                let share = u64::try_from(share).expect("no share is larger than the order");
+                plan.push((slot, if share < min_alloc { 0 } else { share }, 0));
+            }
+            slot = order.next;
+        }
+        for &(slot, share, _) in &plan {
+            self.give(taker, slot, share, sink);
+        }
+        self.plan = plan;
+        self.fill_in_turn(taker, at, taker.leaves, sink);
+        false
+    }
+
+    /// Trades up to `most` with one order, slice by slice.
+    fn give<S: EventSink + ?Sized>(
+        &mut self,
+        taker: &mut Taker,
+        slot: u32,
+        most: u64,
+        sink: &mut S,
+    ) {
+        let mut qty = most.min(taker.leaves).min(self.store.orders[slot].leaves);
+        while qty > 0 {
+            let part = qty.min(self.store.shown(&self.store.orders[slot]));
+            qty -= part;
+            self.execute(taker, slot, part, sink);
+        }
+    }
+
+    /// Open quantity of the orders of a queue that share it or uncross: all but all-or-none orders.
+    pub(crate) fn shareable(&self, at: u32) -> u128 {
+        let queue = &self.store.queues[at];
+        let mut open = queue.open;
+        if self.books[queue.book()].aon_resting > 0 {
+            let mut slot = queue.head;
+            while slot != NONE {
+                let order = &self.store.orders[slot];
+                if order.has(flag::ALL_OR_NONE) {
+                    open -= u128::from(order.leaves);
+                }
+                slot = order.next;
+            }
+        }
+        open
+    }
+
+    fn own_in_queue(&self, taker: &Taker, at: u32) -> Option<u32> {
+        if taker.self_match == SelfMatch::None {
+            return None;
+        }
+        let mut slot = self.store.queues[at].head;
+        while slot != NONE {
+            let order = &self.store.orders[slot];
+            if order.account == taker.account && !order.has(flag::ALL_OR_NONE) {
+                return Some(slot);
+            }
+            slot = order.next;
+        }
+        None
+    }
+
+    fn find_in_queue(&self, at: u32, id: u64) -> Option<u32> {
+        let mut slot = self.store.queues[at].head;
+        while slot != NONE {
+            let order = &self.store.orders[slot];
+            if order.id == id {
+                return (!order.has(flag::ALL_OR_NONE)).then_some(slot);
+            }
+            slot = order.next;
+        }
+        None
+    }
+
+    /// Gives `qty` to the orders of a queue in turn; less than what they have open together.
+    fn fill_in_turn<S: EventSink + ?Sized>(
+        &mut self,
+        taker: &mut Taker,
+        at: u32,
+        mut qty: u64,
+        sink: &mut S,
+    ) {
+        let mut passed = NONE;
+        while qty > 0 {
+            let slot = if passed == NONE {
+                self.store.queues[at].head
+            } else {
+                self.store.orders[passed].next
+            };
+            if slot == NONE {
+                return;
+            }
+            let order = &self.store.orders[slot];
+            if order.has(flag::ALL_OR_NONE) {
+                passed = slot;
+                continue;
+            }
+            let part = qty.min(self.store.shown(order));
+            qty -= part;
+            self.execute(taker, slot, part, sink);
+        }
+    }
+
+    /// What an incoming order could really trade, without trading it. [2] [6]
+    ///
+    /// Sums of the levels answer as long as every resting order takes whatever comes; only
+    /// all-or-none orders and self-trade modes make it walk order by order.
+    fn reach(&mut self, number: usize, slot: u32, limit: Option<i64>) -> Reach {
+        let order = &self.store.orders[slot];
+        let (side, account, mode) = (order.side(), order.account, order.self_match());
+        let mut left = order.leaves;
+        let mut reach = Reach::default();
+        let half = *self.books[number].side(side.opposite());
+        let simple = self.books[number].aon_resting == 0 && mode == SelfMatch::None;
+        let mut plan = core::mem::take(&mut self.plan);
+        for at in half.queues(&self.store.queues, &self.store.nodes) {
+            let queue = &self.store.queues[at];
+            if left == 0 || !crosses(side, limit, queue.price) {
+                break;
+            }
+            if simple {
+                let qty = u64::try_from(queue.open).unwrap_or(u64::MAX).min(left);
+                left -= qty;
+                reach.qty += qty;
+                reach.cost += i128::from(queue.price) * i128::from(qty);
+                continue;
+            }
+            let own = |order: &Order| mode != SelfMatch::None && order.account == account;
+            // A shared level deals with the taker's own party before anybody trades.
+            let shared =
+                self.books[number].algo != MatchAlgo::Fifo && u128::from(left) < self.shareable(at);
+            plan.clear();
+            for own_first in [true, false] {
+                let mut slot = queue.head;
+                while slot != NONE {
+                    let order = &self.store.orders[slot];
+                    if own_first == (shared && own(order) && !order.has(flag::ALL_OR_NONE)) {
+                        plan.push((slot, order.leaves, self.store.shown(order)));
+                    }
+                    slot = order.next;
+                }
+            }
+            let mut turn = 0;
+            while turn < plan.len() && left > 0 {
+                let (slot, open, shown) = plan[turn];
+                turn += 1;
+                let order = &self.store.orders[slot];
+                if order.has(flag::ALL_OR_NONE) && open > left {
+                    continue;
+                }
+                if own(order) {
+                    match mode {
+                        SelfMatch::CancelNew | SelfMatch::CancelBoth => {
+                            self.plan = plan;
+                            return reach;
+                        }
+                        SelfMatch::Decrement => left -= left.min(open),
+                        SelfMatch::CancelOld | SelfMatch::None => {}
+                    }
+                    continue;
+                }
+                let qty = shown.min(left);
+                left -= qty;
+                reach.qty += qty;
+                reach.cost += i128::from(queue.price) * i128::from(qty);
+                if open > qty
+                    && let Some(ext) = self.store.ext(slot)
+                {
+                    plan.push((slot, open - qty, ext.slice(open - qty)));
+                }
+            }
+        }
+        self.plan = plan;
+        reach
+    }
+
+    /// Tries the resting all-or-none orders of a book again: buys before sells, best first. [11]
+    #[inline]
+    pub(crate) fn retry_all_or_none<S: EventSink + ?Sized>(&mut self, number: usize, sink: &mut S) {
+        let book = &self.books[number];
+        if book.aon_resting > 0 && book.phase == Phase::Continuous {
+            for side in [Side::Buy, Side::Sell] {
+                self.retry_side(number, side, sink);
+            }
+        }
+    }
+
+    #[cold]
+    fn retry_side<S: EventSink + ?Sized>(&mut self, number: usize, side: Side, sink: &mut S) {
+        let half = *self.books[number].side(side);
+        let mut tried = core::mem::take(&mut self.ending);
+        tried.clear();
+        for at in half.queues(&self.store.queues, &self.store.nodes) {
+            let mut slot = self.store.queues[at].head;
+            while slot != NONE {
+                let order = &self.store.orders[slot];
+                if order.has(flag::ALL_OR_NONE) {
+                    tried.push((order.id, slot));
+                }
+                slot = order.next;
+            }
+        }
+        for &(id, slot) in &tried {
+            let order = &self.store.orders[slot];
+            if order.id != id {
+                continue; // an earlier one traded with it or ended it
+            }
+            let (leaves, limit) = (order.leaves, self.store.queues[order.queue].price);
+            if self.reach(number, slot, Some(limit)).qty < leaves {
+                continue;
+            }
+            self.store.detach(&mut self.books[number], slot);
+            if self.trade(number, slot, Some(limit), sink) {
+                self.rest(number, slot, Some(limit));
+            }
+        }
+        self.ending = tried;
+    }
+}
+
+/// The incoming order while it trades; what changes with every trade is kept out of the store.
+#[derive(Debug)]
+struct Taker {
+    slot: u32,
+    number: usize,
+    side: Side,
+    account: u32,
+    self_match: SelfMatch,
+    limit: Option<i64>,
+    leaves: u64,
+    /// Filled before it came in.
+    cum: u64,
+    /// Filled since it came in.
+    filled: u64,
+    /// The first and the last price it traded at; those between lie between.
+    prices: Option<(i64, i64)>,
+}

@@ -1,0 +1,178 @@
+//! One book per instrument, and the store that all books share.
+
+pub(crate) mod index;
+pub(crate) mod ladder;
+pub(crate) mod matching;
+pub(crate) mod order;
+pub(crate) mod slab;
+pub(crate) mod store;
+
+use tessera_types::{Instrument, MatchAlgo, Phase, Price, Side};
+
+use ladder::{Ladder, Node};
+use order::{Place, Queue};
+use slab::{NONE, Slab};
+
+/// One side of a book, or the waiting stops of one side: queues by rank, the best at hand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Half {
+    pub(crate) ladder: Ladder,
+    /// The queue with the lowest rank.
+    pub(crate) best: u32,
+}
+
+impl Half {
+    const EMPTY: Self = Self {
+        ladder: Ladder::EMPTY,
+        best: NONE,
+    };
+
+    /// The queues from best to worst.
+    pub(crate) fn queues<'a>(
+        &self,
+        queues: &'a Slab<Queue>,
+        nodes: &'a Slab<Node>,
+    ) -> impl Iterator<Item = u32> + use<'a> {
+        let half = *self;
+        let first = (half.best != NONE).then_some(half.best);
+        core::iter::successors(first, move |&at| half.ladder.next(nodes, queues[at].rank))
+    }
+}
+
+/// The book of one instrument. What every order touches comes first.
+#[derive(Debug)]
+pub(crate) struct Book {
+    /// Bids, asks.
+    pub(crate) sides: [Half; 2],
+    pub(crate) tick: i64,
+    pub(crate) lot: u64,
+    pub(crate) min_price: i64,
+    pub(crate) max_price: i64,
+    pub(crate) min_qty: u64,
+    pub(crate) max_qty: u64,
+    /// Price of the last trade.
+    pub(crate) last: Option<i64>,
+    /// Stops that wait, trailing ones included.
+    pub(crate) stops_waiting: u32,
+    /// All-or-none orders that rest.
+    pub(crate) aon_resting: u32,
+    /// Its number, which is also its place among the books.
+    pub(crate) number: u32,
+    pub(crate) phase: Phase,
+    pub(crate) algo: MatchAlgo,
+    pub(crate) rest: Box<BookRest>,
+}
+
+/// What few orders touch.
+#[derive(Debug)]
+pub(crate) struct BookRest {
+    pub(crate) instrument: Instrument,
+    /// Reference of auctions, where one was given.
+    pub(crate) ref_price: Option<i64>,
+    /// Waiting stops by trigger: buys lowest first, sells highest first.
+    pub(crate) stops: [Half; 2],
+    /// Trailing stops.
+    pub(crate) trails: [u32; 2],
+    /// Market orders that wait for the auction to end.
+    pub(crate) markets: [u32; 2],
+    /// The order that last improved the best price, for the algorithms that favour it; 0 = none.
+    pub(crate) top: [u64; 2],
+}
+
+impl Book {
+    pub(crate) fn new(number: u32, instrument: Instrument) -> Self {
+        Self {
+            sides: [Half::EMPTY; 2],
+            tick: instrument.tick,
+            lot: instrument.lot,
+            min_price: instrument.min_price.ticks(),
+            max_price: instrument.max_price.ticks(),
+            min_qty: instrument.min_qty.lots(),
+            max_qty: instrument.max_qty.lots(),
+            last: None,
+            stops_waiting: 0,
+            aon_resting: 0,
+            number,
+            phase: Phase::Continuous,
+            algo: instrument.algo,
+            rest: Box::new(BookRest {
+                ref_price: instrument.ref_price.map(Price::ticks),
+                instrument,
+                stops: [Half::EMPTY; 2],
+                trails: [NONE; 2],
+                markets: [NONE; 2],
+                top: [0; 2],
+            }),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn side(&self, side: Side) -> &Half {
+        &self.sides[side as usize]
+    }
+
+    /// True when the price lies on the tick and inside the bounds.
+    #[inline]
+    pub(crate) fn price_fits(&self, price: i64) -> bool {
+        (self.tick == 1 || price % self.tick == 0)
+            && self.min_price <= price
+            && price <= self.max_price
+    }
+
+    /// True when the quantity is a multiple of the lot and not zero.
+    #[inline]
+    pub(crate) fn on_lot(&self, qty: u64) -> bool {
+        qty > 0 && (self.lot == 1 || qty.is_multiple_of(self.lot))
+    }
+
+    /// True when an order may have this total.
+    #[inline]
+    pub(crate) fn qty_fits(&self, qty: u64) -> bool {
+        self.on_lot(qty) && self.min_qty <= qty && qty <= self.max_qty
+    }
+
+    /// Where a price stands on a ladder of this side: the best price has the lowest rank.
+    ///
+    /// Counted in steps of the tick, so that neighbouring prices share a leaf whatever the tick is.
+    #[inline]
+    pub(crate) fn rank(&self, side: Side, price: i64) -> u64 {
+        let step = if self.tick == 1 {
+            price
+        } else {
+            price.div_euclid(self.tick)
+        };
+        let rising = step.cast_unsigned() ^ 1 << 63;
+        match side {
+            Side::Buy => !rising,
+            Side::Sell => rising,
+        }
+    }
+
+    /// The ladder for a place, or none for the waiting rooms without one.
+    #[inline]
+    pub(crate) fn half(&mut self, place: Place, side: Side) -> Option<&mut Half> {
+        match place {
+            Place::Book => Some(&mut self.sides[side as usize]),
+            Place::Stop => Some(&mut self.rest.stops[side as usize]),
+            Place::Market | Place::Trail => None,
+        }
+    }
+
+    /// The waiting room for a place without a ladder.
+    pub(crate) fn room(&mut self, place: Place, side: Side) -> &mut u32 {
+        match place {
+            Place::Trail => &mut self.rest.trails[side as usize],
+            _ => &mut self.rest.markets[side as usize],
+        }
+    }
+}
+
+/// True when an incoming order of this side with this limit trades at `price`.
+#[inline]
+pub(crate) fn crosses(incoming: Side, limit: Option<i64>, price: i64) -> bool {
+    match (incoming, limit) {
+        (_, None) => true,
+        (Side::Buy, Some(limit)) => price <= limit,
+        (Side::Sell, Some(limit)) => price >= limit,
+    }
+}

@@ -1,0 +1,119 @@
+//! Records of one kind in one allocation, named by `u32` handles.
+//!
+//! Half the width of a pointer, so that links fit beside the data in one cache line, and nothing is
+//! allocated once the vector has reached its working size. Freed records form a last-in first-out
+//! list through their own memory: the record reused next is the one most likely still in cache.
+
+use core::ops::{Index, IndexMut};
+
+/// No record.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// A record that can remember the next free one while it is unused.
+pub(crate) trait Record {
+    /// Turns the record into a free one that points at `next`.
+    fn set_free(&mut self, next: u32);
+    /// The next free record, when this one is free.
+    fn next_free(&self) -> Option<u32>;
+}
+
+/// A pool of records.
+#[derive(Debug)]
+pub(crate) struct Slab<T> {
+    records: Vec<T>,
+    free: u32,
+    live: usize,
+}
+
+impl<T: Record> Slab<T> {
+    pub(crate) fn with_capacity(records: usize) -> Self {
+        Self {
+            records: Vec::with_capacity(records),
+            free: NONE,
+            live: 0,
+        }
+    }
+
+    /// Stores a record and names it.
+    #[inline]
+    pub(crate) fn insert(&mut self, record: T) -> u32 {
+        self.live += 1;
+        let handle = self.free;
+        if handle != NONE {
+            let place = &mut self.records[handle as usize];
+            self.free = place
+                .next_free()
+                .expect("the free list holds free records only");
+            *place = record;
+            return handle;
+        }
+        let handle = u32::try_from(self.records.len())
+            .ok()
+            .filter(|&handle| handle != NONE)
+            .expect("orders are bounded by MAX_ORDERS, and every other record by the orders");
+        self.records.push(record);
+        handle
+    }
+
+    /// Gives a record back.
+    #[inline]
+    pub(crate) fn remove(&mut self, handle: u32) {
+        let record = &mut self.records[handle as usize];
+        debug_assert!(
+            record.next_free().is_none(),
+            "record {handle} is freed twice"
+        );
+        record.set_free(self.free);
+        self.free = handle;
+        self.live -= 1;
+    }
+
+    /// Records in use.
+    pub(crate) const fn live(&self) -> usize {
+        self.live
+    }
+
+    /// Every record in use, by rising handle.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        (0u32..)
+            .zip(&self.records)
+            .filter(|(_, record)| record.next_free().is_none())
+    }
+
+    /// The address of a record, for a prefetch.
+    #[inline]
+    pub(crate) fn address(&self, handle: u32) -> Option<*const T> {
+        self.records.get(handle as usize).map(core::ptr::from_ref)
+    }
+
+    /// Panics unless free list and live count describe the records.
+    pub(crate) fn check(&self) {
+        let mut free = self.free;
+        let mut count = 0;
+        while free != NONE {
+            free = self.records[free as usize]
+                .next_free()
+                .expect("the free list leads to a live record");
+            count += 1;
+            assert!(count <= self.records.len(), "the free list is a ring");
+        }
+        assert_eq!(self.live + count, self.records.len(), "records are lost");
+        assert_eq!(self.iter().count(), self.live, "live count");
+    }
+}
+
+impl<T> Index<u32> for Slab<T> {
+    type Output = T;
+
+    #[inline]
+    fn index(&self, handle: u32) -> &T {
+        &self.records[handle as usize]
+    }
+}
+
+impl<T> IndexMut<u32> for Slab<T> {
+    #[inline]
+    fn index_mut(&mut self, handle: u32) -> &mut T {
+        &mut self.records[handle as usize]
+    }
+}

@@ -1,0 +1,416 @@
+//! Hashes of state and events: equal on every machine, kept up as the state changes.
+//!
+//! The state hash must not depend on how a state was reached, so what changes often is a *sum* of
+//! strongly mixed 128-bit terms, one per fact (`StateSum`): an order's identity, its open quantity,
+//! and "this order stands directly behind that one". A fact that ends is subtracted. What is few or
+//! changes rarely (instruments, sessions) is folded in when the hash is asked for.
+//!
+//! These hashes find differences between replicas; they do not resist somebody who searches for
+//! collisions. The journal's own chain does that.
+
+use tessera_types::{Aggressor, Event, Name, Party, Requester};
+
+/// Odd constants with no structure: the first digits of the fractional part of pi.
+const KEYS: [u64; 18] = [
+    0x243f_6a88_85a3_08d3,
+    0x1319_8a2e_0370_7345,
+    0xa409_3822_299f_31d1,
+    0x082e_fa98_ec4e_6c89,
+    0x4528_21e6_38d0_1377,
+    0xbe54_66cf_34e9_0c6d,
+    0xc0ac_29b7_c97c_50dd,
+    0x3f84_d5b5_b547_0917,
+    0x9216_d5d9_8979_fb1b,
+    0xd131_0ba6_98df_b5ad,
+    0x2ffd_72db_d01a_dfb7,
+    0xb8e1_afed_6a26_7e97,
+    0xba7c_9045_f12c_7f99,
+    0x24a1_9947_b391_6cf7,
+    0x0801_f2e2_858e_fc17,
+    0x6369_20d8_7157_4e69,
+    0xa458_fea3_f493_3d7f,
+    0x0d95_748f_728e_b659,
+];
+
+/// 64 by 64 bits to 128, all of the product.
+#[inline]
+const fn multiply(a: u64, b: u64) -> u128 {
+    a as u128 * b as u128
+}
+
+/// The product folded to 64 bits, so that every bit of the result depends on every bit put in.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the two halves are wanted")]
+pub(crate) const fn fold_product(a: u64, b: u64) -> u64 {
+    let product = multiply(a, b);
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// Mixes a few words into 128 bits. `N` is even and at most 16.
+///
+/// The products of neighbouring words do not wait for each other; only the last step does.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the two halves are wanted")]
+pub(crate) fn mix<const N: usize>(words: [u64; N]) -> u128 {
+    const { assert!(N.is_multiple_of(2) && N <= 16) };
+    let mut sum = multiply(KEYS[16] ^ N as u64, KEYS[17]);
+    let mut at = 0;
+    while at < N {
+        let product = multiply(words[at] ^ KEYS[at], words[at + 1] ^ KEYS[at + 1]);
+        sum = sum.wrapping_add(product ^ (words[at] as u128) << 64 ^ words[at + 1] as u128);
+        at += 2;
+    }
+    let (low, high) = (sum as u64, (sum >> 64) as u64);
+    let left = fold_product(low ^ KEYS[3], high ^ KEYS[5]);
+    let right = fold_product(
+        high.rotate_left(29) ^ KEYS[7],
+        low.rotate_left(17) ^ KEYS[11],
+    );
+    (left as u128) << 64 | right as u128
+}
+
+/// A sum of facts that does not depend on their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StateSum(u128);
+
+impl StateSum {
+    #[inline]
+    pub(crate) fn add(&mut self, fact: u128) {
+        self.0 = self.0.wrapping_add(fact);
+    }
+
+    #[inline]
+    pub(crate) fn subtract(&mut self, fact: u128) {
+        self.0 = self.0.wrapping_sub(fact);
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves are wanted")]
+    pub(crate) fn words(self) -> [u64; 2] {
+        [self.0 as u64, (self.0 >> 64) as u64]
+    }
+}
+
+/// Folds words in order into 256 bits: for what is walked when the state hash is asked for.
+#[derive(Debug)]
+pub(crate) struct Folder([u64; 4]);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self([KEYS[0], KEYS[1], KEYS[2], KEYS[3]])
+    }
+
+    pub(crate) fn word(&mut self, word: u64) {
+        let [a, b, c, d] = self.0;
+        self.0 = [
+            fold_product(a ^ word, KEYS[4]) ^ d,
+            fold_product(b ^ word, KEYS[5]) ^ a,
+            fold_product(c ^ word, KEYS[6]) ^ b,
+            fold_product(d ^ word, KEYS[7]) ^ c,
+        ];
+    }
+
+    pub(crate) fn signed(&mut self, word: i64) {
+        self.word(word.cast_unsigned());
+    }
+
+    pub(crate) fn option(&mut self, word: Option<u64>) {
+        self.word(u64::from(word.is_some()));
+        self.word(word.unwrap_or(0));
+    }
+
+    pub(crate) fn name(&mut self, name: &Name) {
+        let bytes = name.as_str().as_bytes();
+        self.word(bytes.len() as u64);
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.word(u64::from_le_bytes(word));
+        }
+    }
+
+    pub(crate) fn finish(mut self) -> [u8; 32] {
+        // Two more rounds, so that the last word reaches all four lanes.
+        self.word(0);
+        self.word(0);
+        let mut bytes = [0; 32];
+        for (part, lane) in bytes.chunks_exact_mut(8).zip(self.0) {
+            part.copy_from_slice(&lane.to_le_bytes());
+        }
+        bytes
+    }
+}
+
+/// Running digest of the events, in order.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct EventsDigest(u64);
+
+impl EventsDigest {
+    #[inline]
+    pub(crate) fn add(&mut self, event: &Event) {
+        // One multiplication waits for the event before; those inside `event_word` do not.
+        self.0 = fold_product(self.0 ^ event_word(event), KEYS[9] ^ self.0.rotate_left(32));
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves are wanted")]
+    pub(crate) const fn value(self) -> u32 {
+        self.0 as u32 ^ (self.0 >> 32) as u32
+    }
+}
+
+fn party(party: &Party) -> [u64; 4] {
+    [
+        u64::from(party.session.get()) << 32 | u64::from(party.account.get()),
+        party.cl_ord_id.get(),
+        party.order_id.get(),
+        party.server_seq.get(),
+    ]
+}
+
+fn requester(by: &Requester) -> [u64; 3] {
+    [
+        u64::from(by.session.get()),
+        by.cl_ord_id.get(),
+        by.server_seq.get(),
+    ]
+}
+
+/// Kind of event, instrument and side or a small code in one word.
+#[inline]
+fn head(kind: u8, instrument: u32, code: u8) -> u64 {
+    u64::from(kind) << 56 | u64::from(code) << 48 | u64::from(instrument)
+}
+
+/// Every field of an event mixed into 64 bits.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the low half of a mix is a mix"
+)]
+fn event_word(event: &Event) -> u64 {
+    let mixed = match *event {
+        Event::Level {
+            instrument,
+            side,
+            price,
+            qty,
+            orders,
+        } => mix([
+            head(1, instrument.get(), side as u8),
+            price.ticks().cast_unsigned(),
+            qty.lots(),
+            u64::from(orders),
+        ]),
+        Event::OrderAccepted {
+            party: ref owner,
+            instrument,
+            side,
+            price,
+            qty,
+        } => {
+            let [a, b, c, d] = party(owner);
+            let head = head(2, instrument.get(), side as u8);
+            mix([
+                head,
+                a,
+                b,
+                c,
+                d,
+                price.ticks().cast_unsigned(),
+                qty.lots(),
+                0,
+            ])
+        }
+        Event::Trade {
+            instrument,
+            aggressor,
+            price,
+            qty,
+            ref maker,
+            ref taker,
+            maker_leaves,
+            taker_leaves,
+            maker_cum,
+            taker_cum,
+        } => {
+            let [a, b, c, d] = party(maker);
+            let [e, f, g, h] = party(taker);
+            let code = match aggressor {
+                Aggressor::Buy => 0,
+                Aggressor::Sell => 1,
+                Aggressor::None => 2,
+            };
+            mix([
+                head(3, instrument.get(), code),
+                price.ticks().cast_unsigned(),
+                qty.lots(),
+                a,
+                b,
+                c,
+                d,
+                e,
+                f,
+                g,
+                h,
+                maker_leaves.lots(),
+                taker_leaves.lots(),
+                maker_cum.lots(),
+                taker_cum.lots(),
+                0,
+            ])
+        }
+        Event::OrderCanceled {
+            party: ref owner,
+            instrument,
+            side,
+            qty,
+            cum,
+            reason,
+            request,
+        } => {
+            let [a, b, c, d] = party(owner);
+            let head = head(4, instrument.get(), (side as u8) << 5 | reason.code());
+            mix([head, a, b, c, d, qty.lots(), cum.lots(), request.get()])
+        }
+        Event::OrderReduced {
+            party: ref owner,
+            instrument,
+            side,
+            leaves,
+            cum,
+            self_match,
+            request,
+        } => {
+            let [a, b, c, d] = party(owner);
+            let head = head(
+                5,
+                instrument.get(),
+                (side as u8) << 1 | u8::from(self_match),
+            );
+            mix([head, a, b, c, d, leaves.lots(), cum.lots(), request.get()])
+        }
+        Event::OrderReplaced {
+            party: ref owner,
+            old_id,
+            instrument,
+            side,
+            price,
+            qty,
+            leaves,
+        } => {
+            let [a, b, c, d] = party(owner);
+            let head = head(6, instrument.get(), side as u8);
+            let price = price.ticks().cast_unsigned();
+            mix([
+                head,
+                a,
+                b,
+                c,
+                d,
+                old_id.get(),
+                price,
+                qty.lots(),
+                leaves.lots(),
+                0,
+            ])
+        }
+        Event::OrderTriggered {
+            party: ref owner,
+            instrument,
+            side,
+            stop,
+        } => {
+            let [a, b, c, d] = party(owner);
+            let head = head(7, instrument.get(), side as u8);
+            mix([head, a, b, c, d, stop.ticks().cast_unsigned()])
+        }
+        Event::OrderExpired {
+            party: ref owner,
+            instrument,
+            side,
+            qty,
+            cum,
+            reason,
+        } => {
+            let [a, b, c, d] = party(owner);
+            let head = head(8, instrument.get(), (side as u8) << 5 | reason.code());
+            mix([head, a, b, c, d, qty.lots(), cum.lots(), 0])
+        }
+        Event::Rejected {
+            session,
+            account,
+            server_seq,
+            cl_ord_id,
+            target,
+            kind,
+            reason,
+        } => mix([
+            head(9, u32::from(kind.code()), reason.code()),
+            u64::from(session.get()) << 32 | u64::from(account.get()),
+            server_seq.get(),
+            cl_ord_id.get(),
+            target.get(),
+            0,
+        ]),
+        Event::InstrumentListed { instrument, ref by } => {
+            let [a, b, c] = requester(by);
+            mix([head(10, instrument.get(), 0), a, b, c])
+        }
+        Event::CatalogueSet { ref by, version } => {
+            let [a, b, c] = requester(by);
+            mix([head(11, u32::from(version), 0), a, b, c])
+        }
+        Event::AuctionCleared {
+            instrument,
+            price,
+            volume,
+            surplus,
+        } => mix([
+            head(12, instrument.get(), 0),
+            price.ticks().cast_unsigned(),
+            volume.lots(),
+            surplus.cast_unsigned(),
+        ]),
+        Event::PhaseChanged {
+            ref by,
+            instrument,
+            phase,
+        } => {
+            let [a, b, c] = requester(by);
+            mix([head(13, instrument.get(), phase.code()), a, b, c])
+        }
+        Event::MassCanceled {
+            session,
+            account,
+            server_seq,
+            cl_ord_id,
+            count,
+        } => mix([
+            head(14, count, 0),
+            u64::from(session.get()) << 32 | u64::from(account.get()),
+            server_seq.get(),
+            cl_ord_id.get(),
+        ]),
+        Event::SessionStarted {
+            session,
+            generation,
+            conn,
+            last_cl_ord_id,
+            next_server_seq,
+        } => mix([
+            head(15, session.get(), 0),
+            u64::from(generation.get()),
+            conn.get(),
+            last_cl_ord_id.get(),
+            next_server_seq.get(),
+            0,
+        ]),
+        Event::SessionFenced {
+            session,
+            generation,
+            canceled,
+        } => mix([
+            head(16, session.get(), 0),
+            u64::from(generation.get()) << 32 | u64::from(canceled),
+        ]),
+    };
+    mixed as u64
+}

@@ -1,0 +1,225 @@
+//! Instruments and the catalogue: what may be listed.
+
+use tessera_types::{
+    Catalogue, ContractTerms, Event, EventSink, Instrument, InstrumentId, ListInstrument,
+    Partition, Qty, RejectReason, SetCatalogue,
+};
+
+use crate::book::Book;
+use crate::digest::Folder;
+use crate::exchange::Exchange;
+use tessera_types::CommandKind;
+
+/// Most instruments of one exchange.
+const MAX_INSTRUMENTS: usize = 1 << 20;
+
+/// The longest delivery window: 366 days.
+const MAX_HOURS: u16 = 8_784;
+
+impl Exchange {
+    pub(crate) fn on_list_instrument<S: EventSink + ?Sized>(
+        &mut self,
+        request: &ListInstrument,
+        sink: &mut S,
+    ) {
+        let header = &request.header;
+        let listed = self
+            .sessions
+            .admit(header)
+            .and_then(|()| check_form(&request.instrument))
+            .and_then(|()| self.check_listing(&request.instrument));
+        let number = match listed {
+            Ok(number) => number,
+            Err(reason) => {
+                return self.reject(header, CommandKind::Instrument, None, reason, sink);
+            }
+        };
+        let instrument = InstrumentId::new(number);
+        self.names.insert(request.instrument.name, instrument);
+        self.books.push(Book::new(number, request.instrument));
+        let by = self.requester(header);
+        self.emit(Event::InstrumentListed { instrument, by }, sink);
+    }
+
+    /// The number of the new instrument, or why there is none.
+    fn check_listing(&self, instrument: &Instrument) -> Result<u32, RejectReason> {
+        if let Some(terms) = &instrument.terms {
+            check_terms(self.catalogue.as_ref(), terms)?;
+        }
+        if self.names.contains_key(&instrument.name) {
+            return Err(RejectReason::DuplicateInstrument);
+        }
+        let taken = |book: &Book| {
+            instrument.terms.is_some() && book.rest.instrument.terms == instrument.terms
+        };
+        if self.books.iter().any(taken) {
+            return Err(RejectReason::DuplicateContract);
+        }
+        u32::try_from(self.books.len())
+            .ok()
+            .filter(|_| self.books.len() < MAX_INSTRUMENTS)
+            .ok_or(RejectReason::LimitReached)
+    }
+
+    pub(crate) fn on_set_catalogue<S: EventSink + ?Sized>(
+        &mut self,
+        request: &SetCatalogue,
+        sink: &mut S,
+    ) {
+        let header = &request.header;
+        let checked = self
+            .sessions
+            .admit(header)
+            .and_then(|()| check_catalogue(self.catalogue.as_ref(), &request.catalogue));
+        if let Err(reason) = checked {
+            return self.reject(header, CommandKind::Catalogue, None, reason, sink);
+        }
+        self.catalogue = Some(request.catalogue.clone());
+        let by = self.requester(header);
+        self.emit(
+            Event::CatalogueSet {
+                by,
+                version: request.catalogue.version,
+            },
+            sink,
+        );
+    }
+}
+
+fn ensure(holds: bool, reason: RejectReason) -> Result<(), RejectReason> {
+    if holds { Ok(()) } else { Err(reason) }
+}
+
+fn check_form(instrument: &Instrument) -> Result<(), RejectReason> {
+    let fits = instrument.name.validate().is_ok()
+        && instrument.tick >= 1
+        && (1..=Qty::MAX.lots()).contains(&instrument.lot)
+        && instrument.min_price <= instrument.max_price
+        && instrument.min_qty >= Qty::from_lots(1)
+        && instrument.min_qty <= instrument.max_qty
+        && instrument.max_qty <= Qty::MAX
+        && instrument
+            .protect
+            .is_none_or(|ticks| i64::try_from(ticks).is_ok())
+        && instrument.min_alloc >= 1
+        && instrument.top_min >= 1
+        && instrument.top_max >= 1
+        && instrument.fifo_pct <= 100
+        && instrument.tick_micro_usd.is_multiple_of(60);
+    ensure(fits, RejectReason::BadField)
+}
+
+/// Checks a contract's coordinate against the catalogue.
+fn check_terms(catalogue: Option<&Catalogue>, terms: &ContractTerms) -> Result<(), RejectReason> {
+    ensure(
+        terms.tier <= 4 && (1..=MAX_HOURS).contains(&terms.hours) && terms.weight >= 1,
+        RejectReason::BadField,
+    )?;
+    let catalogue = catalogue.ok_or(RejectReason::UnknownClass)?;
+    let class = catalogue
+        .classes
+        .get(usize::from(terms.class))
+        .ok_or(RejectReason::UnknownClass)?;
+    ensure(
+        usize::from(terms.zone) < catalogue.zones.len(),
+        RejectReason::UnknownZone,
+    )?;
+    let whole = matches!(terms.partition, Partition::Whole | Partition::Tee);
+    let known = usize::from(terms.profile) < catalogue.profiles.len();
+    let fits = match terms.partition {
+        Partition::Whole | Partition::Tee => terms.profile == 0,
+        Partition::Mig => terms.profile != 0 && known && class.slices == 7,
+        Partition::TimeSlice | Partition::Vgpu => terms.profile != 0 && known,
+    };
+    let reason = if whole {
+        RejectReason::BadField
+    } else {
+        RejectReason::UnknownProfile
+    };
+    ensure(fits, reason)
+}
+
+/// Versions rise, tables only grow at the end, and the tick stays: numbers keep their meaning.
+fn check_catalogue(old: Option<&Catalogue>, new: &Catalogue) -> Result<(), RejectReason> {
+    let names = new.classes.iter().map(|class| &class.name);
+    let names = names.chain(&new.profiles).chain(&new.zones);
+    let form = new.tick_micro_usd > 0
+        && new.tick_micro_usd.is_multiple_of(60)
+        && new
+            .classes
+            .iter()
+            .all(|class| class.slices == 0 || class.slices == 7)
+        && names.into_iter().all(|name| name.validate().is_ok());
+    ensure(form, RejectReason::BadField)?;
+    let largest = new
+        .classes
+        .len()
+        .max(new.profiles.len())
+        .max(new.zones.len());
+    ensure(
+        largest <= Catalogue::MAX_ENTRIES,
+        RejectReason::LimitReached,
+    )?;
+    let Some(old) = old else { return Ok(()) };
+    ensure(new.version > old.version, RejectReason::StaleVersion)?;
+    let extends = new.classes.starts_with(&old.classes)
+        && new.profiles.starts_with(&old.profiles)
+        && new.zones.starts_with(&old.zones)
+        && new.tick_micro_usd == old.tick_micro_usd;
+    ensure(extends, RejectReason::BadField)
+}
+
+/// The catalogue in the state hash.
+pub(crate) fn fold_catalogue(catalogue: &Catalogue, folder: &mut Folder) {
+    folder.word(u64::from(catalogue.tick_micro_usd));
+    folder.word(catalogue.classes.len() as u64);
+    for class in &catalogue.classes {
+        folder.name(&class.name);
+        folder.word(u64::from(class.slices));
+        folder.word(class.stake);
+    }
+    for table in [&catalogue.profiles, &catalogue.zones] {
+        folder.word(table.len() as u64);
+        for name in table {
+            folder.name(name);
+        }
+    }
+}
+
+impl Book {
+    /// Definition and state of the instrument in the state hash; its orders are in the store's sum.
+    pub(crate) fn fold(&self, folder: &mut Folder) {
+        let instrument = &self.rest.instrument;
+        folder.name(&instrument.name);
+        folder.signed(instrument.tick);
+        folder.word(instrument.lot);
+        folder.signed(instrument.min_price.ticks());
+        folder.signed(instrument.max_price.ticks());
+        folder.word(instrument.min_qty.lots());
+        folder.word(instrument.max_qty.lots());
+        folder.option(instrument.protect);
+        folder.word(u64::from(instrument.algo.code()));
+        folder.word(instrument.min_alloc);
+        folder.word(instrument.top_min);
+        folder.word(instrument.top_max);
+        folder.word(u64::from(instrument.fifo_pct));
+        folder.word(u64::from(instrument.tick_micro_usd));
+        folder.word(u64::from(instrument.terms.is_some()));
+        if let Some(terms) = &instrument.terms {
+            folder.word(u64::from(terms.class));
+            folder.word(u64::from(terms.partition.code()));
+            folder.word(u64::from(terms.profile));
+            folder.word(u64::from(terms.tier));
+            folder.word(u64::from(terms.zone));
+            folder.word(u64::from(terms.start_hour));
+            folder.word(u64::from(terms.hours));
+            folder.word(u64::from(terms.weight));
+        }
+        folder.word(u64::from(self.phase.code()));
+        folder.option(self.last.map(i64::cast_unsigned));
+        folder.option(self.rest.ref_price.map(i64::cast_unsigned));
+        for top in self.rest.top {
+            folder.word(top);
+        }
+    }
+}

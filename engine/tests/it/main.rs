@@ -1,0 +1,8 @@
+//! The engine at its own boundary: commands in, events out.
+//!
+//! `script` is the language of the rule tests; `rules` has one test per rule; `random` throws
+//! commands of any content at the engine and checks every structure after each.
+
+mod random;
+mod rules;
+mod script;

@@ -1,0 +1,446 @@
+//! Commands of any content: no panic, sound structures, equal twins, a mirror from the events.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use tessera_engine::{EngineConfig, Exchange};
+use tessera_types::{
+    AccountId, AdvanceTime, Cancel, ClOrdId, ClientHeader, Command, ConnToken, Event, ExecInst,
+    FenceReason, Generation, Instrument, InstrumentId, ListInstrument, MassCancel, MassQuote,
+    MatchAlgo, Name, NewOrder, OrdType, OrderId, OrderTarget, Phase, Price, Qty, QuoteEntry,
+    Reduce, RejectReason, Replace, SelfMatch, Seq, Sequenced, SessionFence, SessionId,
+    SessionLogon, SetPhase, Side, TimeInForce, Timestamp,
+};
+
+/// A small generator with a seed, so that a failure can be repeated (xorshift64*).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        (self.roll() >> 33) % bound
+    }
+
+    fn one_in(&mut self, chances: u64) -> bool {
+        self.below(chances) == 0
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[usize::try_from(self.below(from.len() as u64)).unwrap()]
+    }
+}
+
+/// How wild the fields are.
+#[derive(Clone, Copy, Debug)]
+struct Wildness {
+    /// One field in this many is any bit pattern.
+    raw: u64,
+    /// One order in this many uses a rare flag.
+    rare: u64,
+    sessions: bool,
+}
+
+struct Maker {
+    dice: Dice,
+    wild: Wildness,
+    next_id: u64,
+}
+
+impl Maker {
+    fn price(&mut self) -> Price {
+        if self.dice.one_in(self.wild.raw) {
+            let raw = self.dice.roll().cast_signed();
+            return Price::from_ticks(self.dice.pick(&[raw, i64::MIN, i64::MAX, 0, -1, raw >> 40]));
+        }
+        Price::from_ticks(95 + self.dice.below(10).cast_signed())
+    }
+
+    fn qty(&mut self) -> Qty {
+        if self.dice.one_in(self.wild.raw) {
+            let raw = self.dice.roll();
+            return Qty::from_lots(
+                self.dice
+                    .pick(&[raw, raw >> 1, 0, u64::MAX, i64::MAX as u64]),
+            );
+        }
+        Qty::from_lots(1 + self.dice.below(12))
+    }
+
+    fn id(&mut self) -> ClOrdId {
+        if self.dice.one_in(self.wild.raw) {
+            return ClOrdId::new(self.dice.roll());
+        }
+        ClOrdId::new(1 + self.dice.below(60))
+    }
+
+    fn instrument(&mut self) -> InstrumentId {
+        if self.dice.one_in(self.wild.raw) {
+            return InstrumentId::new(u32::try_from(self.dice.roll() >> 32).unwrap());
+        }
+        InstrumentId::new(u32::try_from(self.dice.below(4)).unwrap())
+    }
+
+    fn header(&mut self) -> ClientHeader {
+        let session = if self.wild.sessions && self.dice.one_in(2) {
+            SessionId::new(u32::try_from(self.dice.below(4)).unwrap())
+        } else {
+            SessionId::VENUE
+        };
+        let cl_ord_id = if session == SessionId::VENUE || self.dice.one_in(10) {
+            self.id()
+        } else {
+            self.next_id += 1;
+            ClOrdId::new(self.next_id)
+        };
+        ClientHeader {
+            session,
+            generation: Generation::new(u16::try_from(1 + self.dice.below(2)).unwrap()),
+            account: AccountId::new(u32::try_from(1 + self.dice.below(3)).unwrap()),
+            cl_ord_id,
+            received: Timestamp::ZERO,
+        }
+    }
+
+    fn target(&mut self) -> OrderTarget {
+        if self.dice.one_in(10) {
+            OrderTarget::Exchange(OrderId::new(self.dice.below(400)))
+        } else {
+            OrderTarget::Client(self.id())
+        }
+    }
+
+    fn maybe<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        if self.dice.one_in(2) {
+            Some(make(self))
+        } else {
+            None
+        }
+    }
+
+    fn new_order(&mut self) -> NewOrder {
+        let side = self.dice.pick(&[Side::Buy, Side::Sell]);
+        let header = self.header();
+        let mut order = NewOrder::limit(header, self.instrument(), side, self.price(), self.qty());
+        if self.dice.one_in(3) {
+            order.time_in_force = self.dice.pick(TimeInForce::ALL);
+        }
+        if self.dice.one_in(3) {
+            order.ord_type = self.dice.pick(OrdType::ALL);
+        }
+        if self.dice.one_in(4) {
+            order.self_match = self.dice.pick(SelfMatch::ALL);
+        }
+        if !order.ord_type.has_price() {
+            order.price = Price::ZERO;
+        }
+        if order.ord_type == OrdType::Market && !self.dice.one_in(6) {
+            order.time_in_force = self.dice.pick(&[TimeInForce::Ioc, TimeInForce::Fok]);
+        }
+        if order.ord_type == OrdType::Iceberg {
+            order.display = Qty::from_lots(1 + self.dice.below(4));
+        }
+        match order.ord_type {
+            OrdType::Stop | OrdType::StopLimit => order.trigger = self.price().ticks(),
+            OrdType::TrailingStop => order.trigger = 1 + self.dice.below(4).cast_signed(),
+            _ => {}
+        }
+        if order.time_in_force == TimeInForce::Gtd {
+            order.expire = Timestamp::from_nanos(self.dice.below(3000));
+        }
+        if order.time_in_force == TimeInForce::Fok && self.dice.one_in(3) {
+            order.budget = Some(self.dice.below(1500));
+        }
+        if self.dice.one_in(self.wild.rare) {
+            order.min_qty = Qty::from_lots(self.dice.below(8));
+        }
+        if self.dice.one_in(self.wild.rare) {
+            let bits = u8::try_from(self.dice.below(16)).unwrap();
+            order.exec_inst = ExecInst::from_bits(bits).unwrap();
+        }
+        if self.dice.one_in(self.wild.raw) {
+            order.display = self.qty();
+            order.min_qty = self.qty();
+            order.trigger = self.price().ticks();
+            order.expire = Timestamp::from_nanos(self.dice.roll());
+            order.budget = Some(self.dice.roll());
+        }
+        order
+    }
+
+    fn instrument_definition(&mut self, number: u64) -> Instrument {
+        let names = ["A", "B", "C", "D", "E"];
+        let at = usize::try_from(number).unwrap_or(0) % names.len();
+        let mut instrument = Instrument::plain(Name::new(names[at]).unwrap());
+        instrument.algo = MatchAlgo::ALL[at % 4];
+        instrument.fifo_pct = 40;
+        instrument.top_max = 5;
+        instrument.min_alloc = 2;
+        if at == 1 {
+            instrument.protect = Some(2);
+        }
+        if at >= 4 {
+            instrument.tick = self.dice.below(3).cast_signed();
+            instrument.lot = self.dice.below(3);
+            instrument.min_price = self.price();
+            instrument.max_price = self.price();
+        }
+        instrument
+    }
+
+    fn command(&mut self) -> Command {
+        match self.dice.below(100) {
+            0..50 => Command::NewOrder(self.new_order()),
+            50..62 => Command::Cancel(Cancel {
+                header: self.header(),
+                target: self.target(),
+            }),
+            62..70 => Command::Reduce(Reduce {
+                header: self.header(),
+                target: self.target(),
+                by: self.qty(),
+            }),
+            70..82 => Command::Replace(Replace {
+                header: self.header(),
+                target: self.target(),
+                price: self.maybe(Self::price),
+                qty: self.maybe(Self::qty),
+                stop: if self.dice.one_in(5) {
+                    Some(self.price())
+                } else {
+                    None
+                },
+                new_id: if self.dice.one_in(4) {
+                    Some(self.id())
+                } else {
+                    None
+                },
+            }),
+            82..83 => Command::MassCancel(MassCancel {
+                header: self.header(),
+                account: Some(AccountId::new(u32::try_from(self.dice.below(5)).unwrap())),
+                instrument: self.maybe(Self::instrument),
+                side: self.maybe(|maker| maker.dice.pick(&[Side::Buy, Side::Sell])),
+            }),
+            83..89 => {
+                let header = self.header();
+                let entries = (0..self.dice.below(4)).map(|_| self.quote()).collect();
+                Command::MassQuote(Box::new(MassQuote {
+                    header,
+                    post_only: self.dice.one_in(3),
+                    keep_priority: self.dice.one_in(2),
+                    self_match: self.dice.pick(SelfMatch::ALL),
+                    entries,
+                }))
+            }
+            89..90 => Command::SessionLogon(Box::new(SessionLogon {
+                name: Name::new(self.dice.pick(&["s", "t", "u"])).unwrap(),
+                conn: ConnToken::new(1),
+                received: Timestamp::ZERO,
+            })),
+            90..91 => Command::SessionFence(SessionFence {
+                session: SessionId::new(u32::try_from(self.dice.below(4)).unwrap()),
+                generation: Generation::new(u16::try_from(1 + self.dice.below(3)).unwrap()),
+                reason: self.dice.pick(FenceReason::ALL),
+                cancel_orders: self.dice.one_in(2),
+                received: Timestamp::ZERO,
+            }),
+            91..92 => {
+                let number = self.dice.below(5);
+                Command::ListInstrument(Box::new(ListInstrument {
+                    header: ClientHeader::default(),
+                    instrument: self.instrument_definition(number),
+                }))
+            }
+            92..96 => Command::SetPhase(SetPhase {
+                header: ClientHeader::default(),
+                instrument: self.instrument(),
+                phase: self.dice.pick(&[
+                    Phase::Continuous,
+                    Phase::Continuous,
+                    Phase::Continuous,
+                    Phase::Auction,
+                    Phase::Halt,
+                    Phase::Closed,
+                ]),
+                ref_price: self.maybe(Self::price),
+            }),
+            _ => Command::AdvanceTime(AdvanceTime),
+        }
+    }
+
+    fn quote(&mut self) -> QuoteEntry {
+        let refused = if self.dice.one_in(20) {
+            Some(RejectReason::BadField)
+        } else {
+            None
+        };
+        let bid = self.price();
+        QuoteEntry {
+            instrument: self.instrument(),
+            refused,
+            bid_id: self.id(),
+            bid_price: bid,
+            bid_qty: self.maybe(|maker| Qty::from_lots(maker.dice.below(9))),
+            ask_id: self.id(),
+            ask_price: if self.dice.one_in(8) {
+                self.price()
+            } else {
+                Price::from_ticks(bid.ticks().saturating_add(2))
+            },
+            ask_qty: self.maybe(|maker| Qty::from_lots(maker.dice.below(9))),
+        }
+    }
+}
+
+/// Level events alone must give the depth.
+#[derive(Default)]
+struct Mirror(BTreeMap<(InstrumentId, Side), BTreeMap<i64, (Qty, u32)>>);
+
+impl Mirror {
+    fn apply(&mut self, events: &[Event]) {
+        let mut before = None;
+        for event in events {
+            let Event::Level {
+                instrument,
+                side,
+                price,
+                qty,
+                orders,
+            } = *event
+            else {
+                assert!(before.is_none(), "an event behind a level event");
+                continue;
+            };
+            let key = (instrument, side, price);
+            assert!(before < Some(key), "level events out of order");
+            before = Some(key);
+            let levels = self.0.entry((instrument, side)).or_default();
+            let old = if orders == 0 {
+                levels.remove(&price.ticks())
+            } else {
+                levels.insert(price.ticks(), (qty, orders))
+            };
+            assert_ne!(
+                old.unwrap_or((Qty::ZERO, 0)),
+                (qty, orders),
+                "a level event without news"
+            );
+        }
+    }
+
+    fn compare(&self, exchange: &Exchange) {
+        for (id, ..) in exchange.instruments() {
+            for side in [Side::Buy, Side::Sell] {
+                let mut depth: Vec<_> = exchange
+                    .depth(id, side)
+                    .map(|level| (level.price.ticks(), (level.qty, level.orders)))
+                    .collect();
+                if side == Side::Buy {
+                    depth.reverse();
+                }
+                let mirror: Vec<_> = self
+                    .0
+                    .get(&(id, side))
+                    .map(|levels| {
+                        levels
+                            .iter()
+                            .map(|(&price, &level)| (price, level))
+                            .collect()
+                    })
+                    .unwrap_or_default();
+                assert_eq!(mirror, depth, "mirror of {id} {side}");
+            }
+        }
+    }
+}
+
+fn sequenced(seq: u64, command: Command) -> Sequenced {
+    Sequenced {
+        seq: Seq::new(seq),
+        time: Timestamp::from_nanos(seq),
+        command,
+    }
+}
+
+/// Runs `count` commands, checking the structures every `every` commands.
+fn run(seed: u64, count: u64, every: u64, wild: Wildness) {
+    let mut maker = Maker {
+        dice: Dice(seed | 1),
+        wild,
+        next_id: 100,
+    };
+    let mut exchange = Exchange::new(EngineConfig {
+        index_seed: seed,
+        expected_orders: 0,
+    });
+    let mut twin = Exchange::new(EngineConfig {
+        index_seed: !seed,
+        expected_orders: 9,
+    });
+    let mut mirror = Mirror::default();
+    let (mut events, mut twin_events) = (Vec::new(), Vec::new());
+    for seq in 1..=count {
+        let command = if seq <= 4 {
+            Command::ListInstrument(Box::new(ListInstrument {
+                header: ClientHeader::default(),
+                instrument: maker.instrument_definition(seq - 1),
+            }))
+        } else {
+            maker.command()
+        };
+        let command = sequenced(seq, command);
+        events.clear();
+        twin_events.clear();
+        exchange.prefetch(&command.command);
+        exchange.apply(&command, &mut events);
+        twin.apply(&command, &mut twin_events);
+        assert_eq!(events, twin_events, "events of command {seq}");
+        mirror.apply(&events);
+        if seq % every == 0 {
+            exchange.check_invariants();
+            mirror.compare(&exchange);
+            assert_eq!(
+                exchange.state_hash(),
+                twin.state_hash(),
+                "state after {seq}"
+            );
+            assert_eq!(
+                exchange.events_digest(),
+                twin.events_digest(),
+                "events up to {seq}"
+            );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn plausible_commands_keep_every_structure_sound(seed in any::<u64>(), sessions: bool) {
+        run(seed, 400, 1, Wildness { raw: 200, rare: 8, sessions });
+    }
+
+    #[test]
+    fn a_replay_has_the_state_of_the_original(seed in any::<u64>()) {
+        run(seed, 1500, 50, Wildness { raw: 50, rare: 6, sessions: true });
+    }
+}
+
+#[test]
+fn raw_commands_of_any_content_never_panic() {
+    for seed in 1..=20 {
+        let wild = Wildness {
+            raw: 3,
+            rare: 2,
+            sessions: true,
+        };
+        run(seed * 0x9e37_79b9, 10_000, 500, wild);
+    }
+}
