@@ -62,7 +62,8 @@ pub struct Builder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BuilderConfig {
     /// A checksum after every n-th command that changes an instrument's levels; 0 for none. 1 tells a
-    /// mirror at once; a larger number saves one message of 20 bytes and about 50 ns per command.
+    /// mirror at once; a larger number saves a message per command and half of the builder's work (160 of
+    /// 330 ns per command, books of 400 levels a side, 2-core virtual machine).
     pub checksum_every: u32,
 }
 
