@@ -2,6 +2,8 @@
 //! is in the name of its case. After every case the shard still serves, and nothing of the bad input
 //! has reached the engine.
 
+#![allow(clippy::unwrap_used)] // what fails here fails the test
+
 mod support;
 
 use std::sync::Arc;
@@ -587,9 +589,9 @@ async fn class_b_ten_times_is_tolerated_and_then_closes() {
             bytes[8..16].copy_from_slice(&seq.to_le_bytes());
         });
         wire.request_bytes(&bytes).await;
-    }
-    for _ in 0..10 {
-        assert!(matches!(wire.control().await, Message::Reject(_)));
+        if seq <= 10 {
+            assert!(matches!(wire.control().await, Message::Reject(_)));
+        }
     }
     assert_eq!(wire.closed().await, CloseCode::TooManyRejects);
 }
@@ -624,7 +626,8 @@ async fn rows_28_to_36_business_rejects_keep_the_session() {
         change(&mut order);
         order
     };
-    let cases: [(u32, &dyn Fn(&mut NewOrderSingle), RejectReason); 5] = [
+    type Change<'a> = &'a dyn Fn(&mut NewOrderSingle);
+    let cases: [(u32, Change<'_>, RejectReason); 5] = [
         (
             31,
             &|o| o.instrument = InstrumentId::new(99),

@@ -2,12 +2,12 @@
 
 mod support;
 
-use support::{Peer, QUIET, Setup, Venue, limit_order, patient, until, utc};
+use support::{Peer, QUIET, Setup, Venue, limit_order, patient, until};
 use tessera_gateway::ShardEnd;
 use tessera_proto::codes::{
     CancelOnDisconnect, CloseCode, EndReason, ExecType, KillAction, KillScope, LogoutReason,
-    MassActionScope, MassActionType, MdMode, MdRequestKind, MdScope, OrdStatus, SideCode,
-    StreamKind,
+    MassActionScope, MassActionType, MdMode, MdRejectReason, MdRequestKind, MdScope, OrdStatus,
+    SideCode, StreamKind,
 };
 use tessera_proto::field::Reserved;
 use tessera_proto::message::{
@@ -16,8 +16,8 @@ use tessera_proto::message::{
 };
 use tessera_proto::{Lots, Protocol, Text};
 use tessera_types::{
-    AccountId, ClOrdId, Instrument, InstrumentId, Name, OrderId, Phase, Price, RejectReason, Side,
-    Timestamp,
+    AccountId, ClOrdId, ConnToken, Instrument, InstrumentId, Name, OrderId, Phase, Price,
+    RejectReason, Side, Timestamp,
 };
 
 fn report(message: Message) -> ExecutionReport {
@@ -86,7 +86,7 @@ async fn nothing_leaves_before_it_is_durable() {
             (2, ExecType::Trade, 0)
         ]
     );
-    assert!(venue.stats.snapshot().ack_latency_ns.len() >= 1);
+    assert!(!venue.stats.snapshot().ack_latency_ns.is_empty());
 }
 
 #[tokio::test]
@@ -693,5 +693,63 @@ async fn each_increment_is_encoded_once_for_all_subscribers() {
     }
     let per_reader = frames / readers.len() as u64;
     until(|| venue.stats.snapshot().feed_encoded - before == per_reader).await;
-    assert!(utc() > Timestamp::ZERO);
+}
+
+#[tokio::test]
+async fn a_subscriber_that_does_not_read_loses_its_channel_and_comes_back_with_a_snapshot() {
+    let venue = Venue::with(Setup {
+        tune: |config| config.feed_lag.messages = 500,
+        ..Setup::default()
+    });
+    let trader = Peer::new(&venue, "trader");
+    let (mut slow, _) = trader.log_on(&venue, Protocol::MarketData, "SLOW").await;
+    slow.send(&subscribe(1, MdScope::Instrument)).await;
+    let (mut orders, _) = trader.log_on(&venue, Protocol::OrderEntry, "ALICE").await;
+    let mut id = 0;
+    while venue.stats.snapshot().slow_consumers == 0 {
+        for _ in 0..200 {
+            id += 1;
+            let price = 100 + i64::try_from(id % 50).unwrap_or(0);
+            orders.request(&limit_order(id, Side::Buy, price, 1)).await;
+            orders.event().await;
+        }
+        assert!(id < 100_000, "the slow reader is noticed");
+    }
+    let Message::MdReject(note) = slow.control().await else {
+        panic!("the subscriber is told");
+    };
+    assert_eq!((note.request_id, note.reason), (1, MdRejectReason::Lagged));
+    assert_eq!(venue.stats.snapshot().subscribers, 0);
+    // It asks again, and is served from a snapshot.
+    slow.send(&subscribe(2, MdScope::Instrument)).await;
+    loop {
+        let (start, mut frames) = slow.accept_with(|start| start.request_id == 2).await;
+        if start.kind == StreamKind::Snapshot {
+            let Some((_, Message::Snapshot(book))) = patient(frames.next()).await else {
+                panic!("a snapshot stream holds a snapshot");
+            };
+            let orders: u32 = book.entries.iter().map(|level| level.orders).sum();
+            assert_eq!(u64::from(orders), id);
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_has_one_connection_across_all_shards() {
+    let venue = Venue::open();
+    let peer = Peer::new(&venue, "trader");
+    let name = Name::new("ALICE").unwrap();
+    let elsewhere = ConnToken::new(9 << 48 | 1);
+    assert!(venue.sessions.claim(name, elsewhere));
+    let mut wire = peer.raw(&venue, Protocol::OrderEntry).await;
+    let mut logon = peer.logon("ALICE");
+    peer.sign(&wire, &mut logon);
+    wire.send(&logon).await;
+    let Message::Logout(logout) = wire.control().await else {
+        panic!("another shard has the session");
+    };
+    assert_eq!(logout.reason, LogoutReason::DuplicateSession);
+    venue.sessions.release(name, elsewhere);
+    peer.log_on(&venue, Protocol::OrderEntry, "ALICE").await;
 }

@@ -4,7 +4,7 @@
 //! their hands is the `durable` cursor. The client speaks QUIC through quinn and bytes through
 //! `tessera-proto`, without the client library, so that it can send what that would refuse to.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // each test binary uses its part of this module
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // each test binary uses its part
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -226,9 +226,9 @@ impl Venue {
 
 impl Drop for Venue {
     fn drop(&mut self) {
+        // Not joined: the peers of a test often end with it, and nobody is left to hear a farewell.
         if let Some(shard) = self.shard.take() {
             shard.drain();
-            let _ = shard.join();
         }
         if self.core.is_some() {
             self.stop_core();
@@ -490,7 +490,9 @@ pub fn rustls_client(dir: &Path, who: Option<&str>, alpn: &[u8]) -> rustls::Clie
         }
         None => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = vec![alpn.to_vec()];
+    if !alpn.is_empty() {
+        config.alpn_protocols = vec![alpn.to_vec()];
+    }
     config
 }
 
@@ -595,6 +597,23 @@ impl Wire {
         match patient(frames.next()).await {
             Some((_, Message::StreamStart(start))) => (start, frames),
             other => panic!("a stream must begin with StreamStart, not {other:?}"),
+        }
+    }
+
+    /// The next stream of the server that introduces itself so.
+    pub async fn accept_with(
+        &mut self,
+        wanted: impl Fn(&tessera_proto::message::StreamStart) -> bool,
+    ) -> (tessera_proto::message::StreamStart, Frames) {
+        loop {
+            let stream = patient(self.connection.accept_uni()).await.unwrap();
+            let mut frames = Frames::new(stream);
+            // A stream that was reset has no beginning.
+            if let Some((_, Message::StreamStart(start))) = patient(frames.next()).await
+                && wanted(&start)
+            {
+                return (start, frames);
+            }
         }
     }
 
