@@ -482,3 +482,369 @@ pub(crate) fn wall_clock() -> Timestamp {
         .unwrap_or_default();
     Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam::channel;
+    use tessera_engine::EngineConfig;
+    use tessera_ring::{CursorWriter, Parker};
+    use tessera_types::{
+        AccountId, ClOrdId, ClientHeader, ConnToken, FenceReason, Generation, Instrument,
+        InstrumentId, ListInstrument, Name, NewOrder, Price, Qty, RejectReason, SessionFence,
+        SessionLogon, Side,
+    };
+
+    use crate::serve::stats::StageHistogram;
+
+    struct NoWake;
+
+    impl Wake for NoWake {
+        fn wake(&self) {}
+    }
+
+    struct ShardEnds {
+        ingress: Producer<Command>,
+        urgent: Producer<Command>,
+        events: Consumer<EventRecord>,
+    }
+
+    /// A core with the test at the other end of every ring.
+    struct Bench {
+        core: Core,
+        shards: Vec<ShardEnds>,
+        journal: Consumer<JournalItem>,
+        market: Consumer<EventRecord>,
+        reattached: Receiver<Reattached>,
+        durable: CursorWriter,
+        pressure: Arc<AtomicBool>,
+        seats: Sender<(u16, ShardLink)>,
+        _parker: Parker,
+    }
+
+    fn seat(capacity: usize) -> (ShardLink, ShardEnds) {
+        let (ingress, ingress_out) = spsc::channel(4096);
+        let (urgent, urgent_out) = spsc::channel(64);
+        let (events_in, events) = spsc::channel(capacity);
+        let link = ShardLink {
+            ingress: ingress_out,
+            urgent: urgent_out,
+            events: Some(events_in),
+            wake: Arc::new(NoWake),
+        };
+        (
+            link,
+            ShardEnds {
+                ingress,
+                urgent,
+                events,
+            },
+        )
+    }
+
+    fn bench(shards: usize, ring_capacity: usize, run_ahead: Duration) -> Bench {
+        let (links, ends) = (0..shards).map(|_| seat(ring_capacity)).unzip();
+        let parker = Parker::new();
+        let durable = CursorWriter::new(0, Vec::new());
+        let (to_journal, journal) = spsc::channel(1 << 14);
+        let (to_market, market) = spsc::channel(ring_capacity);
+        let (to_reattach, reattached) = channel::bounded(1);
+        let (to_seats, seats) = channel::bounded(4);
+        let pressure = Arc::new(AtomicBool::new(false));
+        let mut core = Core::new(CoreParts {
+            engine: Exchange::new(EngineConfig::default()),
+            shards: links,
+            seats,
+            market: Some(to_market),
+            market_wake: Arc::new(NoWake),
+            market_reattach: to_reattach,
+            ring_capacity,
+            journal: to_journal,
+            journal_wake: parker.unparker(),
+            durable: durable.reader(),
+            directory: Arc::default(),
+            pressure: Arc::clone(&pressure),
+            low_disk: Arc::default(),
+            run_ahead,
+            matching: StageHistogram::default().recorder(),
+            progress: Arc::default(),
+        });
+        core.submit(Command::ListInstrument(Box::new(ListInstrument {
+            header: ClientHeader::default(),
+            instrument: Instrument::plain(Name::new("TEST").unwrap()),
+        })));
+        Bench {
+            core,
+            shards: ends,
+            journal,
+            market,
+            reattached,
+            durable,
+            pressure,
+            seats: to_seats,
+            _parker: parker,
+        }
+    }
+
+    fn logon(name: &str, shard: u64) -> Command {
+        Command::SessionLogon(Box::new(SessionLogon {
+            name: Name::new(name).unwrap(),
+            conn: ConnToken::new(shard << 48 | 1),
+            received: Timestamp::ZERO,
+        }))
+    }
+
+    fn order(session: u32, generation: u16, id: u64) -> Command {
+        Command::NewOrder(NewOrder::limit(
+            ClientHeader {
+                session: SessionId::new(session),
+                generation: Generation::new(generation),
+                account: AccountId::new(1),
+                cl_ord_id: ClOrdId::new(id),
+                received: Timestamp::ZERO,
+            },
+            InstrumentId::new(0),
+            Side::Buy,
+            Price::from_ticks(100),
+            Qty::from_lots(1),
+        ))
+    }
+
+    fn generation_of(bench: &Bench, session: u32) -> Generation {
+        bench
+            .core
+            .engine()
+            .session(SessionId::new(session))
+            .unwrap()
+            .generation
+    }
+
+    impl Bench {
+        fn work(&mut self) {
+            while self.core.poll() > 0 {}
+        }
+
+        fn events(&mut self, shard: usize) -> Vec<EventRecord> {
+            std::iter::from_fn(|| self.shards[shard].events.try_pop()).collect()
+        }
+    }
+
+    #[test]
+    fn no_order_rests_after_its_fence() {
+        let mut bench = bench(1, 1024, Duration::from_secs(1));
+        bench.shards[0].ingress.try_push(logon("alice", 0)).unwrap();
+        bench.work();
+        let generation = generation_of(&bench, 1);
+        for id in 1..=10 {
+            bench.shards[0]
+                .ingress
+                .try_push(order(1, generation.get(), id))
+                .unwrap();
+        }
+        bench.work();
+        assert_eq!(bench.core.engine().live_orders(), 10);
+
+        // These are in the queue when the fence overtakes them.
+        for id in 11..=20 {
+            bench.shards[0]
+                .ingress
+                .try_push(order(1, generation.get(), id))
+                .unwrap();
+        }
+        let fence = Command::SessionFence(SessionFence {
+            session: SessionId::new(1),
+            generation,
+            reason: FenceReason::Kill,
+            cancel_orders: true,
+            received: Timestamp::ZERO,
+        });
+        bench.shards[0].urgent.try_push(fence).unwrap();
+        bench.work();
+
+        assert_eq!(bench.core.engine().live_orders(), 0);
+        let stale = bench
+            .events(0)
+            .iter()
+            .filter(|record| {
+                matches!(
+                    record.event,
+                    Event::Rejected {
+                        reason: RejectReason::StaleSession,
+                        ..
+                    }
+                )
+            })
+            .count();
+        assert_eq!(stale, 10);
+        // Every command is in the journal, refused or not: listing, logon, 20 orders, fence.
+        assert_eq!(bench.journal.len(), 23);
+        // The next life trades again.
+        bench.shards[0]
+            .ingress
+            .try_push(order(1, generation.next().get(), 30))
+            .unwrap();
+        bench.work();
+        assert_eq!(bench.core.engine().live_orders(), 1);
+    }
+
+    #[test]
+    fn a_shard_that_lags_is_evicted_and_the_others_go_on() {
+        let mut bench = bench(2, 16, Duration::from_secs(1));
+        bench.shards[0].ingress.try_push(logon("slow", 0)).unwrap();
+        bench.shards[1].ingress.try_push(logon("fast", 1)).unwrap();
+        bench.work();
+        let (slow, fast) = (
+            generation_of(&bench, 1).get(),
+            generation_of(&bench, 2).get(),
+        );
+        let mut received = bench.events(1).len();
+        for id in 1..=100 {
+            bench.shards[0]
+                .ingress
+                .try_push(order(1, slow, id))
+                .unwrap();
+            bench.shards[1]
+                .ingress
+                .try_push(order(2, fast, id))
+                .unwrap();
+            bench.work();
+            received += bench.events(1).len();
+            while bench.market.try_pop().is_some() {}
+        }
+        assert!(bench.shards[0].events.is_closed());
+        assert!(!bench.shards[1].events.is_closed());
+        assert_eq!(bench.core.engine().live_orders(), 200);
+        assert_eq!(received, 102); // listing, session started, 100 accepted
+        assert_eq!(
+            bench.core.parts.progress.evictions.load(Ordering::Relaxed),
+            1
+        );
+        // What was pushed before the eviction is still read.
+        assert_eq!(bench.events(0).len(), 16);
+
+        // A new seat in its place: the session can go on there.
+        let (link, ends) = seat(16);
+        bench.seats.send((0, link)).unwrap();
+        bench.shards[0] = ends;
+        bench.core.do_work();
+        bench.shards[0]
+            .ingress
+            .try_push(order(1, slow, 101))
+            .unwrap();
+        bench.work();
+        assert_eq!(bench.events(0).len(), 1);
+    }
+
+    #[test]
+    fn market_data_that_lags_starts_over_from_the_books() {
+        let mut bench = bench(1, 16, Duration::from_secs(1));
+        bench.shards[0].ingress.try_push(logon("alice", 0)).unwrap();
+        bench.work();
+        let generation = generation_of(&bench, 1).get();
+        for id in 1..=50 {
+            bench.shards[0]
+                .ingress
+                .try_push(order(1, generation, id))
+                .unwrap();
+            bench.work();
+            bench.events(0);
+        }
+        assert!(bench.market.is_closed());
+        assert_eq!(bench.core.do_work(), 0); // the idle moment in which it comes back
+        let Reattached { books, .. } = bench.reattached.try_recv().unwrap();
+        assert_eq!(books.seq, bench.core.last_seq());
+        assert_eq!(books.instruments[0].bids[0].qty, Qty::from_lots(50));
+        assert!(bench.core.parts.market.is_some());
+    }
+
+    #[test]
+    fn saturated_shards_get_equal_shares() {
+        let mut bench = bench(3, 1 << 14, Duration::from_secs(1));
+        for (shard, name) in (0_u64..).zip(["a", "b", "c"]) {
+            bench.shards[shard as usize]
+                .ingress
+                .try_push(logon(name, shard))
+                .unwrap();
+        }
+        bench.work();
+        for shard in 0..3_u32 {
+            let generation = generation_of(&bench, shard + 1).get();
+            for id in 1..=2000 {
+                let command = order(shard + 1, generation, id);
+                bench.shards[shard as usize]
+                    .ingress
+                    .try_push(command)
+                    .unwrap();
+            }
+        }
+        for _ in 0..9 {
+            bench.core.poll();
+        }
+        let left: Vec<_> = bench
+            .shards
+            .iter()
+            .map(|shard| shard.ingress.len())
+            .collect();
+        assert_eq!(left, [2000 - 9 * BATCH; 3]);
+    }
+
+    #[test]
+    fn ingress_is_told_when_the_disk_is_behind_and_when_it_has_caught_up() {
+        let mut bench = bench(1, 1024, Duration::from_millis(20));
+        bench.core.do_work();
+        assert!(!bench.pressure.load(Ordering::Acquire));
+        let start = std::time::Instant::now();
+        while !bench.pressure.load(Ordering::Acquire) {
+            bench.core.do_work();
+            assert!(
+                start.elapsed() < Duration::from_secs(10),
+                "pressure never rose"
+            );
+        }
+        assert!(start.elapsed() >= Duration::from_millis(15));
+        bench.durable.publish(bench.core.last_seq().get());
+        bench.core.do_work();
+        assert!(!bench.pressure.load(Ordering::Acquire));
+    }
+
+    #[test]
+    fn the_last_record_of_a_command_is_marked_in_every_ring() {
+        let mut bench = bench(1, 1024, Duration::from_secs(1));
+        bench.shards[0].ingress.try_push(logon("alice", 0)).unwrap();
+        bench.work();
+        let generation = generation_of(&bench, 1).get();
+        bench.shards[0]
+            .ingress
+            .try_push(order(1, generation, 1))
+            .unwrap();
+        let mut sell = order(1, generation, 2);
+        if let Command::NewOrder(order) = &mut sell {
+            order.side = Side::Sell;
+        }
+        bench.shards[0].ingress.try_push(sell).unwrap();
+        bench.work();
+        for records in [
+            bench.events(0),
+            std::iter::from_fn(|| bench.market.try_pop()).collect(),
+        ] {
+            for pair in records.windows(2) {
+                assert_eq!(pair[0].last, pair[0].seq != pair[1].seq);
+            }
+            assert!(records.last().unwrap().last);
+        }
+    }
+
+    #[test]
+    fn a_stop_finishes_the_queue_and_leaves_the_state_hash() {
+        let mut bench = bench(1, 1024, Duration::from_secs(1));
+        bench.shards[0].ingress.try_push(logon("alice", 0)).unwrap();
+        bench.core.on_stop();
+        let items: Vec<_> = std::iter::from_fn(|| bench.journal.try_pop()).collect();
+        assert_eq!(items.len(), 3);
+        let JournalItem::StateHash { hash, .. } = &items[2] else {
+            panic!("{items:?}")
+        };
+        assert_eq!(*hash, bench.core.engine().state_hash());
+        assert!(bench.journal.is_drained());
+    }
+}
