@@ -251,6 +251,12 @@ impl Exchange {
 
     // ---- questions ----
 
+    /// When the next expiry is due: the sequencer journals an `AdvanceTime` then, if it is quiet.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        (self.store.next_expiry != u64::MAX).then(|| Timestamp::from_nanos(self.store.next_expiry))
+    }
+
     /// The time of the latest command.
     #[must_use]
     pub fn clock(&self) -> Timestamp {
@@ -399,6 +405,7 @@ impl Exchange {
             qty: Qty::from_lots(order.leaves.saturating_add(cum)),
             leaves: Qty::from_lots(order.leaves),
             cum: Qty::from_lots(cum),
+            exec_inst: order.exec_inst(),
             price: self.store.limit(slot).map(Price::from_ticks),
             stop: self
                 .store

@@ -101,9 +101,6 @@ fn check_form(instrument: &Instrument) -> Result<(), RejectReason> {
         && instrument
             .protect
             .is_none_or(|ticks| i64::try_from(ticks).is_ok())
-        && instrument.min_alloc >= 1
-        && instrument.top_min >= 1
-        && instrument.top_max >= 1
         && instrument.fifo_pct <= 100
         && instrument.tick_micro_usd.is_multiple_of(60);
     ensure(fits, RejectReason::BadField)

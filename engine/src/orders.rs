@@ -17,9 +17,9 @@ use crate::book::{Book, crosses};
 use crate::exchange::Exchange;
 use crate::lifecycle;
 
-/// Most slices of one iceberg: each is a trade of its own, and one command must not make more of
-/// them than a ring can hold.
-const MAX_SLICES: u64 = 1 << 20;
+/// Most slices of one iceberg, beyond which its quantity is `bad_qty`: each slice is a trade of its
+/// own, and one command must not make more events than the rings behind the engine can hold.
+const MAX_SLICES: u64 = 100_000;
 
 impl Exchange {
     pub(crate) fn on_new_order<S: EventSink + ?Sized>(&mut self, request: &NewOrder, sink: &mut S) {
@@ -60,8 +60,8 @@ impl Exchange {
         {
             return Err(RejectReason::BadPrice);
         }
-        let display = request.display.lots();
-        if !book.qty_fits(request.qty.lots()) || (display != 0 && !book.on_lot(display)) {
+        let (qty, display) = (request.qty.lots(), request.display.lots());
+        if !book.qty_fits(qty) || !slices_fit(qty, display) || !book.on_lot(display) {
             return Err(RejectReason::BadQty);
         }
         if request.time_in_force == TimeInForce::Gtd && request.expire <= self.clock {
@@ -146,7 +146,7 @@ impl Exchange {
             .and_then(|()| self.target(header, request.target))
             .and_then(|slot| {
                 let book = &self.books[self.book_of(slot)];
-                if book.on_lot(by) {
+                if by > 0 && book.on_lot(by) {
                     Ok(slot)
                 } else {
                     Err(RejectReason::BadQty)
@@ -214,12 +214,18 @@ impl Exchange {
         {
             return Err(RejectReason::BadPrice);
         }
-        if request.qty.is_some_and(|qty| !book.qty_fits(qty.lots())) {
-            return Err(RejectReason::BadQty);
-        }
         let price = request.price.map(Price::ticks).or(limit);
         let cum = self.store.cum(slot);
         let total = request.qty.map_or(order.leaves + cum, Qty::lots);
+        // A total that leaves nothing open cancels, whatever the bounds of new orders are.
+        let display = self.store.ext(slot).map_or(0, |ext| ext.display);
+        let fits = || {
+            book.on_lot(total)
+                && (total <= cum || book.qty_fits(total) && slices_fit(total, display))
+        };
+        if request.qty.is_some() && !fits() {
+            return Err(RejectReason::BadQty);
+        }
         let keeps = price == limit && total <= order.leaves + cum;
         if order.has(flag::POST_ONLY)
             && !keeps
@@ -514,6 +520,12 @@ fn check_form(request: &NewOrder) -> Result<(), RejectReason> {
     }
 }
 
+/// True for an order that is no iceberg (`display` is 0) and for one of few enough slices.
+#[inline]
+fn slices_fit(qty: u64, display: u64) -> bool {
+    display == 0 || qty / display <= MAX_SLICES
+}
+
 fn form_of_type(request: &NewOrder) -> bool {
     let stop = matches!(
         request.ord_type,
@@ -521,7 +533,7 @@ fn form_of_type(request: &NewOrder) -> bool {
     );
     let (qty, display) = (request.qty.lots(), request.display.lots());
     let slice = match request.ord_type {
-        OrdType::Iceberg => (1..=qty).contains(&display) && qty / display <= MAX_SLICES,
+        OrdType::Iceberg => (1..=qty).contains(&display),
         _ => display == 0,
     };
     slice

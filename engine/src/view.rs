@@ -1,8 +1,8 @@
 //! What can be asked of the exchange without changing it.
 
 use tessera_types::{
-    AccountId, ClOrdId, Generation, InstrumentId, Name, OrderId, Price, Qty, ServerSeq, SessionId,
-    Side,
+    AccountId, ClOrdId, ExecInst, Generation, InstrumentId, Name, OrderId, Price, Qty, ServerSeq,
+    SessionId, Side,
 };
 
 /// One price of a book as market data shows it.
@@ -48,6 +48,8 @@ pub struct OrderView {
     pub leaves: Qty,
     /// What has been filled.
     pub cum: Qty,
+    /// Its instructions.
+    pub exec_inst: ExecInst,
     /// Its limit, for the types that have one.
     pub price: Option<Price>,
     /// Its trigger price, while it waits for one that is known.

@@ -119,10 +119,10 @@ impl Book {
             && price <= self.max_price
     }
 
-    /// True when the quantity is a multiple of the lot and not zero.
+    /// True when the quantity is a multiple of the lot.
     #[inline]
     pub(crate) fn on_lot(&self, qty: u64) -> bool {
-        qty > 0 && (self.lot == 1 || qty.is_multiple_of(self.lot))
+        self.lot == 1 || qty.is_multiple_of(self.lot)
     }
 
     /// True when an order may have this total.

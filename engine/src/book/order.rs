@@ -113,6 +113,18 @@ impl Order {
         }
     }
 
+    pub(crate) fn exec_inst(&self) -> ExecInst {
+        [
+            (flag::POST_ONLY, ExecInst::POST_ONLY),
+            (flag::ALL_OR_NONE, ExecInst::ALL_OR_NONE),
+            (flag::STAY, ExecInst::STAY_ON_DISCONNECT),
+            (flag::CANCEL_ON_FAILURE, ExecInst::CANCEL_ON_SYSTEM_FAILURE),
+        ]
+        .into_iter()
+        .filter(|&(bit, _)| self.has(bit))
+        .fold(ExecInst::NONE, |all, (_, inst)| all.with(inst))
+    }
+
     #[inline]
     pub(crate) const fn has(&self, bit: u32) -> bool {
         self.owner & bit != 0

@@ -3,6 +3,8 @@
 //! `script` is the language of the rule tests; `rules` has one test per rule; `random` throws
 //! commands of any content at the engine and checks every structure after each.
 
+#![expect(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
+
 mod random;
 mod rules;
 mod script;

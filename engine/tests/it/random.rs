@@ -50,6 +50,8 @@ struct Maker {
     dice: Dice,
     wild: Wildness,
     next_id: u64,
+    /// The current life of each session, as its gateway would know it.
+    lives: BTreeMap<SessionId, Generation>,
 }
 
 impl Maker {
@@ -100,10 +102,19 @@ impl Maker {
         };
         ClientHeader {
             session,
-            generation: Generation::new(u16::try_from(1 + self.dice.below(2)).unwrap()),
+            generation: self.generation(session),
             account: AccountId::new(u32::try_from(1 + self.dice.below(3)).unwrap()),
             cl_ord_id,
             received: Timestamp::ZERO,
+        }
+    }
+
+    fn generation(&mut self, session: SessionId) -> Generation {
+        let current = self.lives.get(&session).copied().unwrap_or_default();
+        if self.dice.one_in(10) {
+            current.next()
+        } else {
+            current
         }
     }
 
@@ -243,13 +254,16 @@ impl Maker {
                 conn: ConnToken::new(1),
                 received: Timestamp::ZERO,
             })),
-            90..91 => Command::SessionFence(SessionFence {
-                session: SessionId::new(u32::try_from(self.dice.below(4)).unwrap()),
-                generation: Generation::new(u16::try_from(1 + self.dice.below(3)).unwrap()),
-                reason: self.dice.pick(FenceReason::ALL),
-                cancel_orders: self.dice.one_in(2),
-                received: Timestamp::ZERO,
-            }),
+            90..91 => {
+                let session = SessionId::new(u32::try_from(self.dice.below(4)).unwrap());
+                Command::SessionFence(SessionFence {
+                    session,
+                    generation: self.generation(session),
+                    reason: self.dice.pick(FenceReason::ALL),
+                    cancel_orders: self.dice.one_in(2),
+                    received: Timestamp::ZERO,
+                })
+            }
             91..92 => {
                 let number = self.dice.below(5);
                 Command::ListInstrument(Box::new(ListInstrument {
@@ -261,6 +275,8 @@ impl Maker {
                 header: ClientHeader::default(),
                 instrument: self.instrument(),
                 phase: self.dice.pick(&[
+                    Phase::Continuous,
+                    Phase::Continuous,
                     Phase::Continuous,
                     Phase::Continuous,
                     Phase::Continuous,
@@ -368,12 +384,13 @@ fn sequenced(seq: u64, command: Command) -> Sequenced {
     }
 }
 
-/// Runs `count` commands, checking the structures every `every` commands.
-fn run(seed: u64, count: u64, every: u64, wild: Wildness) {
+/// Runs `count` commands, checking the structures every `every` commands; counts the events by kind.
+fn run(seed: u64, count: u64, every: u64, wild: Wildness, seen: &mut Seen) {
     let mut maker = Maker {
         dice: Dice(seed | 1),
         wild,
         next_id: 100,
+        lives: BTreeMap::new(),
     };
     let mut exchange = Exchange::new(EngineConfig {
         index_seed: seed,
@@ -402,6 +419,22 @@ fn run(seed: u64, count: u64, every: u64, wild: Wildness) {
         twin.apply(&command, &mut twin_events);
         assert_eq!(events, twin_events, "events of command {seq}");
         mirror.apply(&events);
+        for event in &events {
+            if let Event::SessionStarted {
+                session,
+                generation,
+                ..
+            }
+            | Event::SessionFenced {
+                session,
+                generation,
+                ..
+            } = *event
+            {
+                maker.lives.insert(session, generation);
+            }
+            *seen.entry(kind(event)).or_default() += 1;
+        }
         if seq % every == 0 {
             exchange.check_invariants();
             mirror.compare(&exchange);
@@ -419,28 +452,111 @@ fn run(seed: u64, count: u64, every: u64, wild: Wildness) {
     }
 }
 
+/// How often each kind of event came, so that a run that exercises nothing fails.
+type Seen = BTreeMap<String, u64>;
+
+/// The variant's name, with the reason where there is one.
+fn kind(event: &Event) -> String {
+    match event {
+        Event::Rejected { kind, reason, .. } => format!("Rejected {kind} {reason}"),
+        Event::OrderCanceled { reason, .. } => format!("Canceled {reason}"),
+        Event::OrderExpired { reason, .. } => format!("Expired {reason}"),
+        Event::OrderReduced { self_match, .. } => format!("Reduced {self_match}"),
+        Event::Trade { aggressor, .. } => format!("Trade {aggressor}"),
+        other => {
+            let text = format!("{other:?}");
+            text.split(' ').next().unwrap_or_default().to_owned()
+        }
+    }
+}
+
+fn expect_seen(seen: &Seen, kinds: &[&str]) {
+    let missing: Vec<_> = kinds
+        .iter()
+        .filter(|&&kind| !seen.contains_key(kind))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "the commands never led to {missing:?}; they led to {seen:#?}"
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
     fn plausible_commands_keep_every_structure_sound(seed in any::<u64>(), sessions: bool) {
-        run(seed, 400, 1, Wildness { raw: 200, rare: 8, sessions });
+        let mut seen = Seen::new();
+        run(seed, 400, 1, Wildness { raw: 200, rare: 8, sessions }, &mut seen);
+        expect_seen(&seen, &["OrderAccepted", "Level"]);
     }
 
     #[test]
     fn a_replay_has_the_state_of_the_original(seed in any::<u64>()) {
-        run(seed, 1500, 50, Wildness { raw: 50, rare: 6, sessions: true });
+        let mut seen = Seen::new();
+        run(seed, 1500, 50, Wildness { raw: 50, rare: 6, sessions: true }, &mut seen);
+        expect_seen(&seen, &["OrderAccepted", "Level", "Trade buy", "Trade sell"]);
     }
 }
 
 #[test]
 fn raw_commands_of_any_content_never_panic() {
+    let mut seen = Seen::new();
     for seed in 1..=20 {
+        let raw = if seed % 2 == 0 { 3 } else { 30 };
         let wild = Wildness {
-            raw: 3,
-            rare: 2,
+            raw,
+            rare: 3,
             sessions: true,
         };
-        run(seed * 0x9e37_79b9, 10_000, 500, wild);
+        run(seed * 0x9e37_79b9, 10_000, 500, wild, &mut seen);
     }
+    expect_seen(
+        &seen,
+        &[
+            "AuctionCleared",
+            "Canceled disconnect",
+            "Canceled fok",
+            "Canceled ioc",
+            "Canceled kill",
+            "Canceled mass_cancel",
+            "Canceled min_qty",
+            "Canceled no_liquidity",
+            "Canceled replaced",
+            "Canceled requote",
+            "Canceled stp",
+            "Canceled system",
+            "Canceled user",
+            "Expired day",
+            "Expired gtd",
+            "InstrumentListed",
+            "MassCanceled",
+            "OrderReplaced",
+            "OrderTriggered",
+            "PhaseChanged",
+            "Reduced false",
+            "Reduced true",
+            "Rejected cancel stale_session",
+            "Rejected cancel unknown_order",
+            "Rejected instrument bad_field",
+            "Rejected instrument duplicate_instrument",
+            "Rejected mass_quote crossed_quote",
+            "Rejected mass_quote post_only",
+            "Rejected new bad_field",
+            "Rejected new bad_price",
+            "Rejected new bad_qty",
+            "Rejected new closed",
+            "Rejected new duplicate_id",
+            "Rejected new expired",
+            "Rejected new halted",
+            "Rejected new post_only",
+            "Rejected new unknown_instrument",
+            "Rejected new wrong_phase",
+            "Rejected replace duplicate_id",
+            "Rejected replace post_only",
+            "SessionFenced",
+            "SessionStarted",
+            "Trade none",
+        ],
+    );
 }

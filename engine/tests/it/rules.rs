@@ -942,3 +942,36 @@ fn each_party_of_a_trade_gets_its_own_number() {
         "#]],
     );
 }
+
+#[test]
+fn a_total_at_or_below_what_was_filled_cancels_whatever_the_bounds_are() {
+    check(
+        "list X min_qty=5 lot=2 | a#1 sell 8 @ 100 | b#2 buy 6 @ 100 | a#1 replace qty 3 | a#1 replace qty 4 | a#2 sell 6 @ 100 | a#2 replace qty 4 | a#2 replace qty 0",
+        expect![[r#"
+            1 listed   1
+            2 accepted a#1 sell 8 @ 100
+            3 accepted b#2 buy 6 @ 100
+            3 trade    a#1 b#2 6 @ 100 buy open 2 0
+            4 rejected replace #1 bad_qty
+            5 canceled a#1 open 2 filled 6 replaced
+            6 accepted a#2 sell 6 @ 100
+            7 rejected replace #2 bad_qty
+            8 canceled a#2 open 6 filled 0 replaced
+        "#]],
+    );
+}
+
+#[test]
+fn what_a_session_cannot_do_changes_nothing_but_its_mark() {
+    check(
+        "logon s | s/a#3 cancel 9 | s/a#2 buy 1 @ 1 | s/a~9#5 buy 1 @ 1 | s/a#5 replace of 9 qty 0 | logon s",
+        expect![[r#"
+            1 session  1 life 1 last id 0 next message 1
+            2 rejected [1:1] cancel #9 unknown_order
+            3 rejected [1:2] new #2 duplicate_id
+            4 rejected [1:3] new #5 stale_session
+            5 rejected [1:4] replace #9 unknown_order
+            6 session  1 life 2 last id 5 next message 5
+        "#]],
+    );
+}
