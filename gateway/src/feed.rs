@@ -255,9 +255,6 @@ impl FeedHub {
         if let IncrementKind::Status { phase } = increment.kind {
             directory.set_phase(increment.instrument, increment.seq, phase);
         }
-        if increment.kind == IncrementKind::Listed {
-            self.want_listed(increment.instrument);
-        }
         if self.live() == 0 {
             return;
         }
@@ -276,12 +273,12 @@ impl FeedHub {
         }
     }
 
-    /// An instrument listed after a subscription to all needs no snapshot: its definition on the
-    /// channel says that its book is empty.
-    fn want_listed(&self, _instrument: InstrumentId) {}
-
     fn on_snapshot(&mut self, snapshot: &BookSnapshot) {
         let epoch = snapshot.epoch;
+        if epoch != self.epoch {
+            self.restart(epoch);
+            self.next_seq = snapshot.last_seq_applied + 1;
+        }
         if let Some((wanted, subscriber)) = self.answered(snapshot.request) {
             subscriber.settle(wanted.request_id);
             subscriber.send_snapshot(wanted, epoch, encode_snapshot(&wanted, snapshot));
@@ -517,6 +514,7 @@ fn encode(increment: &Increment, directory: &Directory, durable: Seq, out: &mut 
             last_fragment,
         }
         .encode_frame(seq, Flags::NONE, out),
+        // Its book is empty, so who subscribes to all needs no snapshot of it.
         // The core lists before it publishes, and the feed is durable: the definition is there. If it
         // were not, the number would be missing from the stream and the subscriber would see the gap.
         IncrementKind::Listed => {

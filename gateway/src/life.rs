@@ -31,6 +31,8 @@ pub(crate) struct Life {
     /// The connection that asked for it.
     pub(crate) token: ConnToken,
     pub(crate) phase: Cell<LifePhase>,
+    /// When the logon went to the core.
+    pub(crate) since: Monotime,
     /// The engine's number; 0 while starting.
     pub(crate) session: Cell<SessionId>,
     /// The present generation: fences that do not end the life (the kill switch) raise it.
@@ -94,10 +96,11 @@ impl Departure {
 }
 
 impl Life {
-    pub(crate) fn starting(name: Name, token: ConnToken, link: Rc<Link>) -> Rc<Self> {
+    pub(crate) fn starting(name: Name, link: Rc<Link>, since: Monotime) -> Rc<Self> {
         Rc::new(Self {
             name,
-            token,
+            token: link.token,
+            since,
             phase: Cell::new(LifePhase::Starting),
             session: Cell::default(),
             generation: Cell::default(),

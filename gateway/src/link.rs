@@ -195,6 +195,13 @@ struct Reader {
     request_buffers: [Bytes; READ_CHUNKS],
 }
 
+/// Whether a step left something to do at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    Idle,
+    Busy,
+}
+
 impl Reader {
     fn new(control: RecvStream) -> Self {
         Self {
@@ -214,21 +221,31 @@ impl Reader {
         loop {
             let step = self.step(state, link).await;
             state.kick();
-            if let Err(exit) = step {
-                return exit;
+            match step {
+                Ok(Pace::Idle) => {}
+                // There may be more at once: a client that keeps its stream full gets turns like all
+                // others, and no more.
+                Ok(Pace::Busy) => tokio::task::yield_now().await,
+                Err(exit) => return exit,
             }
         }
     }
 
     /// Waits for one thing to happen and acts on it.
-    async fn step(&mut self, state: &Rc<ShardState>, link: &Rc<Link>) -> Result<(), Exit> {
+    async fn step(&mut self, state: &Rc<ShardState>, link: &Rc<Link>) -> Result<Pace, Exit> {
         let (deadline, reads_requests) = {
             let session = link.session.borrow();
             (session.next_deadline(), session.reads_requests())
         };
+        // First, because streams that are always readable would keep the timer from its turn.
+        if deadline.is_some_and(|deadline| deadline <= state.clock.now()) {
+            self.on_timer(state, link)?;
+            return Ok(Pace::Idle);
+        }
         let has_requests = self.requests.is_some();
         let connection = &link.connection;
-        tokio::select! {
+        let mut pace = Pace::Idle;
+        let done = tokio::select! {
             biased;
             () = link.ordered.notified() => self.on_order(state, link),
             read = self.control.read_chunks(&mut self.control_buffers), if self.control_open => {
@@ -243,7 +260,12 @@ impl Reader {
                 if has_requests && reads_requests && self.stalled.is_none() =>
             {
                 match read {
-                    Ok(Some(count)) => self.on_requests(state, link, count),
+                    Ok(Some(count)) => {
+                        if count == READ_CHUNKS {
+                            pace = Pace::Busy;
+                        }
+                        self.on_requests(state, link, count)
+                    }
                     Ok(None) => self.on_requests_end(link),
                     Err(_) => Err(link.stream_lost()),
                 }
@@ -254,7 +276,8 @@ impl Reader {
                 Err(_) => Err(Exit::lost(CloseCode::Done)),
             },
             () = until(state, deadline) => self.on_timer(state, link),
-        }
+        };
+        done.map(|()| pace)
     }
 
     fn on_order(&mut self, state: &Rc<ShardState>, link: &Rc<Link>) -> Result<(), Exit> {

@@ -129,6 +129,11 @@ impl Shard {
     /// [`SpawnError`] when the address is taken, the credentials do not belong together, or the
     /// system refuses a thread.
     pub fn spawn(ports: ShardPorts, config: ShardConfig) -> Result<ShardHandle, SpawnError> {
+        if config.credentials.is_development() && !config.listen.ip().is_loopback() {
+            return Err(SpawnError::Development {
+                addr: config.listen,
+            });
+        }
         let server = tls::server_config(&config.credentials)?;
         let socket = endpoint::bind(config.listen, config.reuse_port)?;
         let addr = socket.local_addr().map_err(|source| BindError {
@@ -169,6 +174,15 @@ pub enum SpawnError {
     /// The credentials do not belong together.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Everybody who can read the development credentials could be anybody here.
+    #[error(
+        "{addr} can be reached from other machines, and the credentials are development ones; \
+         listen on 127.0.0.1 or [::1], or use credentials of your own"
+    )]
+    Development {
+        /// The address.
+        addr: SocketAddr,
+    },
     /// The address is taken.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -411,7 +425,7 @@ impl ShardState {
             self.sessions.release(name, link.token);
             return Err(LogoutReason::Internal);
         }
-        let life = Life::starting(name, link.token, Rc::clone(link));
+        let life = Life::starting(name, Rc::clone(link), self.clock.now());
         self.starting
             .borrow_mut()
             .insert(link.token, Rc::clone(&life));
@@ -539,6 +553,25 @@ impl ShardState {
                 self.submit_fence(life.fence(reason, true, utc()));
             } else {
                 self.lives.borrow_mut().remove(&life.session.get()); // logged on elsewhere
+            }
+        }
+        let unanswered: Vec<Rc<Life>> = self
+            .starting
+            .borrow()
+            .values()
+            .filter(|life| now.since(life.since) > LOGON_TIMEOUT)
+            .cloned()
+            .collect();
+        for life in unanswered {
+            // The engine has no room for another session, or the disk has stood still. Should the
+            // answer still come, nobody acts for that life, and the next logon ends it.
+            warn!(session = %life.name, "the core has not answered a logon");
+            self.starting.borrow_mut().remove(&life.token);
+            self.sessions.release(life.name, life.token);
+            let link = life.link.take();
+            if let Some(link) = link {
+                link.take_life();
+                link.fail();
             }
         }
         for link in self.links.borrow().values() {
@@ -739,8 +772,9 @@ fn release_names(state: &ShardState) {
 
 async fn accept(state: Rc<ShardState>, endpoint: Endpoint) {
     while let Some(incoming) = endpoint.accept().await {
-        let crowded = state.connections() + RETRY_HEADROOM > state.config.max_connections;
-        if state.connections() >= state.config.max_connections {
+        let open = endpoint.open_connections(); // those still shaking hands included
+        let crowded = open + RETRY_HEADROOM > state.config.max_connections;
+        if open >= state.config.max_connections {
             incoming.refuse();
         } else if crowded && !incoming.remote_address_validated() {
             // Costs the peer a round trip, and us nothing, until it has proved its address.
@@ -780,6 +814,8 @@ async fn egress(
 
 /// Period of what nobody is woken for.
 const TICK: Duration = Duration::from_millis(20);
+/// How long the core may take with a logon, the sync included.
+const LOGON_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(2);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 const EVICTION_TIMEOUT: Duration = Duration::from_secs(2);

@@ -495,6 +495,38 @@ async fn a_reader_of_nothing_is_logged_out_and_others_are_not_disturbed() {
 }
 
 #[tokio::test]
+async fn a_logon_that_the_core_never_answers_is_given_up() {
+    let venue = Venue::open();
+    let peer = Peer::new(&venue, "trader");
+    venue.freeze(true);
+    let mut wire = peer.raw(&venue, Protocol::OrderEntry).await;
+    let mut logon = peer.logon("ALICE");
+    peer.sign(&wire, &mut logon);
+    wire.send(&logon).await;
+    until(|| !venue.sessions.is_empty()).await;
+    tokio::time::sleep(std::time::Duration::from_secs(9)).await;
+    assert!(!venue.sessions.is_empty(), "a slow disk is no reason");
+    let Message::Logout(logout) = wire.control().await else {
+        panic!("the logon is given up");
+    };
+    assert_eq!(logout.reason, LogoutReason::Internal);
+    assert!(venue.sessions.is_empty());
+    // The answer that comes late is nobody's; the next logon is served.
+    venue.freeze(false);
+    peer.log_on(&venue, Protocol::OrderEntry, "ALICE").await;
+}
+
+#[test]
+fn development_credentials_stay_on_loopback() {
+    let error = Venue::refused(|config| config.listen = ([0, 0, 0, 0], 0).into());
+    assert!(
+        error.contains("the credentials are development ones"),
+        "{error}"
+    );
+    assert!(!error.contains('\n'), "{error}");
+}
+
+#[tokio::test]
 async fn securities_are_listed_on_every_protocol() {
     let venue = Venue::open();
     for (who, protocol) in [

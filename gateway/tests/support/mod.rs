@@ -21,7 +21,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tessera_engine::{EngineConfig, Exchange};
 use tessera_gateway::{
     Credentials, Directory, Sessions, Shard, ShardConfig, ShardEnd, ShardHandle, ShardPorts,
-    ShardStats, ShardWaker, SnapshotRequests,
+    ShardStats, ShardWaker, SnapshotRequests, SpawnError,
 };
 use tessera_market_data::{Builder, BuilderConfig, FeedItem, SnapshotRequest};
 use tessera_proto::auth::{EXPORTER_LABEL, EXPORTER_LEN, logon_signing_bytes};
@@ -95,6 +95,22 @@ impl Venue {
     }
 
     pub fn with(setup: Setup) -> Self {
+        Self::try_with(setup).expect("the shard starts")
+    }
+
+    /// What a shard says that does not start.
+    pub fn refused(tune: fn(&mut ShardConfig)) -> String {
+        let setup = Setup {
+            tune,
+            ..Setup::default()
+        };
+        match Self::try_with(setup) {
+            Ok(_) => panic!("the shard starts"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    fn try_with(setup: Setup) -> Result<Self, SpawnError> {
         let credentials = tempfile::tempdir().unwrap();
         let (loaded, created) = Credentials::load_or_create(credentials.path()).unwrap();
         assert!(created);
@@ -133,7 +149,7 @@ impl Venue {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut config = ShardConfig::new(listen, Arc::new(loaded));
         (setup.tune)(&mut config);
-        let shard = Shard::spawn(ports, config).unwrap();
+        let shard = Shard::spawn(ports, config)?;
         let control = Arc::new(CoreControl::default());
         control.limit.store(u64::MAX, Ordering::Relaxed);
         let mut core = Core {
@@ -160,7 +176,7 @@ impl Venue {
             })));
         }
         let core = std::thread::spawn(move || core.run());
-        Self {
+        Ok(Self {
             addr: shard.addr(),
             credentials,
             stats,
@@ -171,7 +187,7 @@ impl Venue {
             core: Some(core),
             control,
             unparker,
-        }
+        })
     }
 
     /// Lets `durable` go up to here and no further.
