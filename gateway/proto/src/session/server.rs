@@ -113,6 +113,28 @@ impl Request {
         }
     }
 
+    /// Gives it a client id.
+    pub const fn set_cl_ord_id(&mut self, id: ClOrdId) {
+        match self {
+            Self::New(m) => m.cl_ord_id = id,
+            Self::Replace(m) => m.cl_ord_id = id,
+            Self::Cancel(m) => m.cl_ord_id = id,
+            Self::Reduce(m) => m.cl_ord_id = id,
+            Self::Mass(m) => m.cl_ord_id = id,
+        }
+    }
+
+    /// Appends the frame.
+    pub fn encode_frame(&self, seq: u64, flags: Flags, out: &mut Vec<u8>) {
+        match self {
+            Self::New(m) => m.encode_frame(seq, flags, out),
+            Self::Replace(m) => m.encode_frame(seq, flags, out),
+            Self::Cancel(m) => m.encode_frame(seq, flags, out),
+            Self::Reduce(m) => m.encode_frame(seq, flags, out),
+            Self::Mass(m) => m.encode_frame(seq, flags, out),
+        }
+    }
+
     /// Whether it can add risk: what a draining or killed session may not do.
     #[must_use]
     pub const fn adds_orders(&self) -> bool {
@@ -130,6 +152,23 @@ impl Request {
         })
     }
 }
+
+macro_rules! requests {
+    ($($message:ident => $variant:ident),+ $(,)?) => {$(
+        impl From<$message> for Request {
+            fn from(message: $message) -> Self {
+                Self::$variant(message)
+            }
+        }
+    )+};
+}
+requests!(
+    NewOrderSingle => New,
+    CancelReplace => Replace,
+    Cancel => Cancel,
+    Reduce => Reduce,
+    MassAction => Mass,
+);
 
 /// A request of the control stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
