@@ -1,5 +1,6 @@
 //! `tessera sim`: runs an order script, without a network, a journal or a clock.
 
+mod lines;
 mod render;
 mod runner;
 
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 use tessera_engine::EngineConfig;
 use thiserror::Error;
 
+pub use lines::EventLines;
 pub use runner::{Outcome, Runner};
 
 /// Options of `tessera sim`.

@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write as _};
 
 use tessera_engine::{DepthLevel, OrderState, OrderView};
-use tessera_types::{ClOrdId, CommandKind, Event, InstrumentId, RejectReason};
+use tessera_types::{AccountId, ClOrdId, CommandKind, Event, InstrumentId, RejectReason};
 
 use crate::script::Resolver;
 
@@ -16,10 +16,26 @@ pub(super) struct Printer {
     pub(super) line: u64,
 }
 
+/// JSON text for the numbers in events.
+pub(super) trait Names: std::fmt::Debug {
+    fn instrument_json(&self, id: InstrumentId) -> &str;
+    fn party_json(&self, account: AccountId) -> &str;
+}
+
+impl Names for Resolver {
+    fn instrument_json(&self, id: InstrumentId) -> &str {
+        Self::instrument_json(self, id)
+    }
+
+    fn party_json(&self, account: AccountId) -> &str {
+        Self::party_json(self, account)
+    }
+}
+
 /// What the printer cannot see in an event of the engine.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Context<'a> {
-    pub(super) names: &'a Resolver,
+    pub(super) names: &'a dyn Names,
     /// The id on the line.
     pub(super) id: Option<ClOrdId>,
     /// The line gives the order another id.
