@@ -22,9 +22,10 @@ use tessera_proto::message::{
 };
 use tessera_proto::session::server::{Reply, business_reject};
 use tessera_proto::session::{Control, Options, Output, Request, Session, Started};
-use tessera_proto::{Body, Flags, Framer, Protocol, Stream, Template};
+use tessera_proto::{Body, Flags, Framer, Monotime, Protocol, Stream, Template};
 use tessera_types::{
     ClOrdId, Command, ConnToken, FenceReason, InstrumentId, Name, RejectReason, ServerSeq,
+    Timestamp,
 };
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
@@ -83,6 +84,23 @@ enum Order {
     Stop(LogoutReason, Departure),
     /// The session's life is over and everything is written: say good-bye and close.
     Leave,
+}
+
+/// When a batch of bytes was read: once per batch, because reading two clocks costs as much as
+/// deciding about a frame.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    now: Monotime,
+    utc: Timestamp,
+}
+
+impl Moment {
+    fn read(state: &ShardState) -> Self {
+        Self {
+            now: state.clock.now(),
+            utc: utc(),
+        }
+    }
 }
 
 /// How a connection ends.
@@ -315,7 +333,7 @@ impl Reader {
             if matches!(output, Output::Reply(Reply::Heartbeat(_))) {
                 state.hub.borrow().heartbeat(link.token.get());
             }
-            link.act(state, output, &mut self.stalled)?;
+            link.act(state, Moment::read(state), output, &mut self.stalled)?;
         }
     }
 
@@ -325,27 +343,26 @@ impl Reader {
         link: &Rc<Link>,
         count: usize,
     ) -> Result<(), Exit> {
+        let at = Moment::read(state);
         for index in 0..count {
             let bytes = std::mem::take(&mut self.control_buffers[index]);
             let mut input = &bytes[..];
             loop {
-                let now = state.clock.now();
                 let next = self.control_framer.next_frame(&mut input);
                 let output = match next {
                     Ok(None) => break,
                     Ok(Some(next)) => {
                         let mut session = link.session.borrow_mut();
-                        session.on_bytes(now, Stream::Control, false);
-                        session.on_frame(now, utc(), Stream::Control, &next.header, next.body)
+                        session.on_bytes(at.now, Stream::Control, false);
+                        session.on_frame(at.now, at.utc, Stream::Control, &next.header, next.body)
                     }
                     Err(error) => link.session.borrow_mut().on_frame_error(error),
                 };
-                link.act(state, output, &mut self.stalled)?;
+                link.act(state, at, output, &mut self.stalled)?;
             }
-            let now = state.clock.now();
             let partial = self.control_framer.is_partial();
             let mut session = link.session.borrow_mut();
-            session.on_bytes(now, Stream::Control, partial);
+            session.on_bytes(at.now, Stream::Control, partial);
         }
         Ok(())
     }
@@ -394,20 +411,20 @@ impl Reader {
 
     /// Acts on the bytes of S1 that have been read, until they are used up or a request stalls.
     fn work_off(&mut self, state: &Rc<ShardState>, link: &Rc<Link>) -> Result<(), Exit> {
+        let at = Moment::read(state);
         while let Some(bytes) = self.backlog.pop_front() {
             let mut input = &bytes[..];
             loop {
-                let now = state.clock.now();
                 let next = self.requests_framer.next_frame(&mut input);
                 let output = match next {
                     Ok(None) => break,
                     Ok(Some(next)) => {
                         let mut session = link.session.borrow_mut();
-                        session.on_frame(now, utc(), Stream::Requests, &next.header, next.body)
+                        session.on_frame(at.now, at.utc, Stream::Requests, &next.header, next.body)
                     }
                     Err(error) => link.session.borrow_mut().on_frame_error(error),
                 };
-                link.act(state, output, &mut self.stalled)?;
+                link.act(state, at, output, &mut self.stalled)?;
                 if self.stalled.is_some() {
                     let used = bytes.len() - input.len();
                     if used < bytes.len() {
@@ -416,10 +433,9 @@ impl Reader {
                     return Ok(());
                 }
             }
-            let now = state.clock.now();
             let partial = self.requests_framer.is_partial();
             let mut session = link.session.borrow_mut();
-            session.on_bytes(now, Stream::Requests, partial);
+            session.on_bytes(at.now, Stream::Requests, partial);
         }
         link.leave_if_served(state);
         Ok(())
@@ -455,6 +471,7 @@ impl Link {
     fn act(
         self: &Rc<Self>,
         state: &Rc<ShardState>,
+        at: Moment,
         output: Output,
         stalled: &mut Option<Command>,
     ) -> Result<(), Exit> {
@@ -466,11 +483,11 @@ impl Link {
                 poss_resend: _, // the engine knows the id, or processes it as new
                 request,
             } => {
-                self.on_request(state, seq, &request, stalled);
+                self.on_request(state, at, seq, &request, stalled);
                 Ok(())
             }
             Output::Control(control) => {
-                self.on_control(state, control, stalled);
+                self.on_control(state, at, control, stalled);
                 Ok(())
             }
             Output::Reply(reply) => {
@@ -612,6 +629,7 @@ impl Link {
     fn on_request(
         &self,
         state: &ShardState,
+        at: Moment,
         seq: u64,
         request: &Request,
         stalled: &mut Option<Command>,
@@ -619,7 +637,7 @@ impl Link {
         let template = request.template();
         let id = request.cl_ord_id();
         let refused = |reason| self.refuse(state, seq, template, id, reason);
-        let (Some(origin), Some(terms)) = (self.origin(), self.terms.get()) else {
+        let (Some(origin), Some(terms)) = (self.origin(at), self.terms.get()) else {
             return refused(RejectReason::UnknownSession);
         };
         let account = request.account().get();
@@ -633,7 +651,13 @@ impl Link {
         }
     }
 
-    fn on_control(&self, state: &Rc<ShardState>, control: Control, stalled: &mut Option<Command>) {
+    fn on_control(
+        &self,
+        state: &Rc<ShardState>,
+        at: Moment,
+        control: Control,
+        stalled: &mut Option<Command>,
+    ) {
         match control {
             Control::Kill(kill) => {
                 let life = self.life.borrow();
@@ -654,7 +678,7 @@ impl Link {
             Control::Instrument(listing) => {
                 let (template, id) = (Template::AdminInstrument, listing.cl_ord_id);
                 let command = self
-                    .origin()
+                    .origin(at)
                     .ok_or(RejectReason::UnknownSession)
                     .and_then(|origin| listing.command(origin));
                 match command {
@@ -664,7 +688,7 @@ impl Link {
             }
             Control::Phase(change) => {
                 let (template, id) = (Template::AdminPhase, change.cl_ord_id);
-                match self.origin() {
+                match self.origin(at) {
                     Some(origin) => {
                         self.submit(state, 0, template, id, change.command(origin), stalled);
                     }
@@ -843,13 +867,13 @@ impl Link {
         self.life.borrow_mut().take()
     }
 
-    fn origin(&self) -> Option<Origin> {
+    fn origin(&self, at: Moment) -> Option<Origin> {
         let life = self.life.borrow();
         let life = life.as_ref()?;
         Some(Origin {
             session: life.session.get(),
             generation: life.generation.get(),
-            received: utc(),
+            received: at.utc,
         })
     }
 

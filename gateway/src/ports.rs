@@ -61,7 +61,7 @@ pub struct SnapshotRequests {
 
 /// Wakes the egress task of a shard from any thread: from the sync thread when `durable` has moved,
 /// from the market-data thread when there is something in `feed`, and from the core when it closed
-/// the event ring.
+/// the event ring, or published an event that `durable` had already passed.
 ///
 /// Made before the shard and before the cursor, whose writer fixes its waiters when it is made.
 /// Costs its callers a fence and a load while the task is busy. A wake-up is never lost: the task
@@ -380,5 +380,74 @@ impl StatsSnapshot {
         self.feed_encoded += other.feed_encoded;
         self.protocol_errors += other.protocol_errors;
         self.slow_consumers += other.slow_consumers;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    #[test]
+    fn an_instrument_is_visible_when_its_listing_is_durable() {
+        let directory = Directory::default();
+        for (id, by) in [(0, 3), (1, 5)] {
+            let definition = Instrument::plain(name(&format!("I{id}")));
+            let (id, by) = (InstrumentId::new(id), Seq::new(by));
+            directory.list(id, by, definition, Phase::Continuous);
+            directory.list(id, by, definition, Phase::Halt); // again, after a recovery
+        }
+        let visible = |durable| directory.visible(Seq::new(durable)).len();
+        assert_eq!([2, 3, 4, 5].map(visible), [0, 1, 1, 2]);
+        let second = InstrumentId::new(1);
+        assert!(directory.get(second, Seq::new(4)).is_none());
+
+        directory.set_phase(second, Seq::new(9), Phase::Closed);
+        directory.set_phase(second, Seq::new(8), Phase::Auction); // a shard that is behind
+        let listed = directory.get(second, Seq::new(9)).unwrap();
+        assert_eq!(
+            (listed.phase, listed.definition.name),
+            (Phase::Closed, name("I1"))
+        );
+    }
+
+    #[test]
+    fn a_name_has_one_owner_until_it_is_released_or_its_grace_is_used() {
+        let sessions = Sessions::default();
+        let (alice, first, second) = (name("ALICE"), ConnToken::new(1), ConnToken::new(2));
+        assert!(sessions.claim(alice, first));
+        assert!(!sessions.claim(alice, second));
+        sessions.release(alice, second); // not the owner
+        assert!(!sessions.claim(alice, second));
+
+        sessions.leave(alice, first);
+        assert!(sessions.expire(alice, first), "nobody came back");
+        assert!(
+            !sessions.claim(alice, second),
+            "until the fence has come back"
+        );
+        sessions.release(alice, first);
+        assert!(sessions.claim(alice, second));
+
+        sessions.leave(alice, second);
+        assert!(sessions.claim(alice, first), "back within the grace");
+        assert!(!sessions.expire(alice, second), "there is nothing to fence");
+        sessions.release(alice, second);
+        assert_eq!(sessions.len(), 1);
+    }
+
+    #[test]
+    fn counters_of_shards_add_up() {
+        let stats = ShardStats::new();
+        stats.update(|one| {
+            one.commands_in += 2;
+            one.ack_latency_ns.saturating_record(1_000);
+        });
+        let mut sum = stats.snapshot();
+        sum.merge(&stats.snapshot());
+        assert_eq!((sum.commands_in, sum.ack_latency_ns.len()), (4, 2));
     }
 }

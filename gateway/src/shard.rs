@@ -298,6 +298,8 @@ pub(crate) struct ShardState {
     /// Lives whose logon has not come back, by the connection that asked.
     starting: RefCell<HashMap<ConnToken, Rc<Life>>>,
     lives: RefCell<HashMap<SessionId, Rc<Life>>>,
+    /// Starts at the time in microseconds, so that a shard that takes the place of another does not
+    /// give a number again whose logon may still be on its way.
     next_connection: Cell<u64>,
 }
 
@@ -688,13 +690,13 @@ async fn serve(
         links: RefCell::default(),
         starting: RefCell::default(),
         lives: RefCell::default(),
-        next_connection: Cell::new(1),
+        next_connection: Cell::new(utc().nanos() / 1_000),
         config,
     });
     info!(shard = index, "serving");
 
     let accept = spawn_local(accept(Rc::clone(&state), endpoint.clone()));
-    let tick = spawn_local(tick(Rc::clone(&state)));
+    let tick = spawn_local(tick(Rc::clone(&state), Arc::clone(&waker)));
     let mut egress = spawn_local(egress(Rc::clone(&state), events, feed, waker));
     let end = tokio::select! {
         () = stop_asked(&stop) => {
@@ -785,12 +787,15 @@ async fn accept(state: Rc<ShardState>, endpoint: Endpoint) {
     }
 }
 
-async fn tick(state: Rc<ShardState>) {
+async fn tick(state: Rc<ShardState>, waker: Arc<ShardWaker>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         state.tick();
+        // For an event that the core published after `durable` had passed it: whoever forgets to wake
+        // this shard for it costs a tick, not the acknowledgement.
+        waker.wake();
     }
 }
 
