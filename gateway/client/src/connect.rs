@@ -71,11 +71,14 @@ impl Client {
     /// # Errors
     /// [`ConnectError::Socket`].
     pub fn new(config: Config) -> Result<Self, ConnectError> {
-        let any: SocketAddr = match config.addr {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        // A socket that others can reach only where the server is not on this machine.
+        let local: SocketAddr = match (config.addr, config.addr.ip().is_loopback()) {
+            (SocketAddr::V4(_), true) => (Ipv4Addr::LOCALHOST, 0).into(),
+            (SocketAddr::V4(_), false) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            (SocketAddr::V6(_), true) => (Ipv6Addr::LOCALHOST, 0).into(),
+            (SocketAddr::V6(_), false) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
-        let endpoint = Endpoint::client(any)?;
+        let endpoint = Endpoint::client(local)?;
         Ok(Self { config, endpoint })
     }
 
