@@ -175,7 +175,11 @@ impl Venue {
                 instrument,
             })));
         }
+        let settled = core.durable.reader();
         let core = std::thread::spawn(move || core.run());
+        while settled.get() < setup.instruments.len() as u64 {
+            std::thread::yield_now(); // until then the instruments are nobody's business
+        }
         Ok(Self {
             addr: shard.addr(),
             credentials,
