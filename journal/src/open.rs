@@ -263,13 +263,22 @@ impl Replay {
             known_seq: self.end_seq,
             ..Look::default()
         };
-        let _ = survey(files, look, &mut |record, _| match visit(record) {
+        let found = survey(files, look, &mut |record, _| match visit(record) {
             ControlFlow::Continue(()) => ControlFlow::Continue(()),
             ControlFlow::Break(value) => {
                 broke = Some(value);
                 ControlFlow::Break(())
             }
         });
+        let end = found.end.carry.seq;
+        if broke.is_none() && end < self.end_seq {
+            let path = joined(&*self.storage, "");
+            return Err(ScanError::Changed {
+                path,
+                expected: self.end_seq,
+                found: end,
+            });
+        }
         Ok(broke)
     }
 

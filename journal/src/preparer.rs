@@ -125,10 +125,16 @@ pub(crate) fn prepare(
         let _ = storage.remove(new.as_str());
         return Err(error);
     }
-    map_segment(file, header.clone()).map_err(|source| failed("mapping", source))
+    let mapped = map_segment(file, header.clone(), MapAccess::Populated).and_then(|segment| {
+        // Populating for writing dirties every page; without this sync the first group pays for them.
+        segment.file.sync()?;
+        Ok(segment)
+    });
+    mapped.map_err(|source| failed("mapping", source))
 }
 
-/// Opens a prepared segment that a former process left.
+/// Opens a segment that a former process left. Its pages are only read: writing them all again, at each
+/// start, would cost more than the faults it saves.
 pub(crate) fn adopt(
     storage: &dyn Storage,
     name: &str,
@@ -143,7 +149,7 @@ pub(crate) fn adopt(
     let file = storage
         .open(name, Access::Write)
         .map_err(|source| failed("opening", source))?;
-    map_segment(file, header).map_err(|source| failed("mapping", source))
+    map_segment(file, header, MapAccess::Warm).map_err(|source| failed("mapping", source))
 }
 
 /// The header of the first segment of a new journal.
@@ -165,11 +171,13 @@ pub(crate) fn first_header(
     }
 }
 
-fn map_segment(file: Box<dyn crate::storage::File>, header: SegmentHeader) -> io::Result<Segment> {
+fn map_segment(
+    file: Box<dyn crate::storage::File>,
+    header: SegmentHeader,
+    how: MapAccess,
+) -> io::Result<Segment> {
     let bytes = usize::try_from(header.segment_bytes).map_err(io::Error::other)?;
-    let region = file.map(bytes, MapAccess::Populated)?;
-    // Populating for writing dirties every page; without this sync the first group would pay for them.
-    file.sync()?;
+    let region = file.map(bytes, how)?;
     Ok(Segment {
         header,
         file,

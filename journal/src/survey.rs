@@ -37,6 +37,19 @@ pub enum ScanError {
         /// The directory.
         path: String,
     },
+    /// The files are not what they were when the journal was opened.
+    #[error(
+        "{path}: records up to {expected} were there when the journal was opened, now they end at \
+         {found}; the files were changed by someone else"
+    )]
+    Changed {
+        /// The directory.
+        path: String,
+        /// Last command at the start.
+        expected: Seq,
+        /// Last command that can be read now.
+        found: Seq,
+    },
     /// A segment was written by a later release.
     #[error("{path} {source}")]
     Newer {

@@ -26,6 +26,8 @@ pub struct Writer {
     scratch: Box<[u8; MAX_SLOTS * SLOT_BYTES]>,
     /// First command of the segment that is written now; its name.
     first_seq: Seq,
+    /// The last append found no segment, so the next that does is the same stall.
+    is_stalled: bool,
 }
 
 /// The segment that is written now.
@@ -127,6 +129,7 @@ impl Writer {
             records: 0,
             scratch,
             first_seq,
+            is_stalled: false,
         }
     }
 
@@ -262,7 +265,9 @@ impl Writer {
             match ready.queue.pop_front() {
                 Some(segment) => segment,
                 None => {
-                    self.shared.stalls.fetch_add(1, Ordering::Relaxed);
+                    if !std::mem::replace(&mut self.is_stalled, true) {
+                        self.shared.stalls.fetch_add(1, Ordering::Relaxed);
+                    }
                     self.shared.want_segment();
                     return Err(match &ready.error {
                         Some(reason) => AppendError::NoSegment(reason.clone()),
@@ -271,6 +276,7 @@ impl Writer {
                 }
             }
         };
+        self.is_stalled = false;
         self.shared.want_segment();
         let end = self.seal();
         let name = NameBuf::segment(next_first);

@@ -228,10 +228,14 @@ impl File for MappedFile {
         options.len(bytes);
         let map = match how {
             MapAccess::Read => options.map_raw_read_only(&self.0)?,
-            MapAccess::Write | MapAccess::Populated => options.map_raw(&self.0)?,
+            MapAccess::Write | MapAccess::Warm | MapAccess::Populated => {
+                options.map_raw(&self.0)?
+            }
         };
-        if how == MapAccess::Populated {
-            map.advise(Advice::PopulateWrite)?;
+        match how {
+            MapAccess::Read | MapAccess::Write => {}
+            MapAccess::Warm => map.advise(Advice::PopulateRead)?,
+            MapAccess::Populated => map.advise(Advice::PopulateWrite)?,
         }
         Ok(Region::mapped(Map(map)))
     }

@@ -177,6 +177,8 @@ pub enum MapAccess {
     Read,
     /// Loads and stores.
     Write,
+    /// Loads and stores, with every page faulted in for reading beforehand.
+    Warm,
     /// Loads and stores, with every page faulted in for writing beforehand. The pages are dirty then.
     Populated,
 }

@@ -336,3 +336,21 @@ fn a_file_truncated_under_the_running_node_is_noticed() {
     let text = bed.opened.syncer.check_file().unwrap_err().to_string();
     assert!(text.contains("truncated or extended"), "{text}");
 }
+
+#[test]
+fn a_replay_that_ends_early_is_an_error() {
+    let dir = TempDir::new().unwrap();
+    let mut bed = Bed::from(open(dir.path()).unwrap());
+    bed.append_many(50, 30);
+    bed.finish();
+    let opened = open(dir.path()).unwrap();
+    let path = dir.path().join(FIRST);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[6000] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let error = opened
+        .replay
+        .run(|_| ControlFlow::<()>::Continue(()))
+        .unwrap_err();
+    assert!(matches!(error, ScanError::Changed { .. }), "{error}");
+}
