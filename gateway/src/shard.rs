@@ -383,7 +383,10 @@ impl ShardState {
             let mut ring = ring.borrow_mut();
             while let Some(fence) = late.pop_front() {
                 match ring.try_push(fence) {
-                    Ok(()) => self.submitted.set(true),
+                    Ok(()) => {
+                        self.submitted.set(true);
+                        self.tally.borrow_mut().commands_in += 1;
+                    }
                     Err(PushError::Full(fence)) => {
                         late.push_front(fence);
                         break;

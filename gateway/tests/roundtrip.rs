@@ -12,12 +12,12 @@ use tessera_proto::codes::{
 use tessera_proto::field::Reserved;
 use tessera_proto::message::{
     AdminInstrument, AdminPhase, Cancel, CancelReplace, Changes, ExecInstBits, ExecutionReport,
-    KillSwitch, Logout, MassAction, MdRequest, Message, SecurityListRequest,
+    KillSwitch, Logout, MassAction, MdRequest, Message, SecurityListRequest, TestRequest,
 };
 use tessera_proto::{Lots, Protocol, Text};
 use tessera_types::{
     AccountId, ClOrdId, ConnToken, Instrument, InstrumentId, Name, OrderId, Phase, Price,
-    RejectReason, Side, Timestamp,
+    RejectReason, ServerSeq, Side, Timestamp,
 };
 
 fn report(message: Message) -> ExecutionReport {
@@ -335,9 +335,9 @@ async fn the_kill_switch_overtakes_and_the_session_goes_on() {
     venue.freeze(true);
     wire.request(&limit_order(2, Side::Buy, 100, 1)).await;
     // The order is in the ring before the kill is even sent.
-    until(|| venue.stats.snapshot().commands_in >= 3).await;
+    until(|| venue.stats.snapshot().commands_in == 3).await;
     wire.send(&kill(KillAction::Engage)).await;
-    tokio::time::sleep(QUIET).await;
+    until(|| venue.stats.snapshot().commands_in == 4).await;
     venue.freeze(false);
     let killed = report(wire.event().await.1);
     assert_eq!(
@@ -356,7 +356,15 @@ async fn the_kill_switch_overtakes_and_the_session_goes_on() {
     };
     assert_eq!(reject.reason, Some(RejectReason::NotPermitted));
     wire.send(&kill(KillAction::Release)).await;
-    tokio::time::sleep(QUIET).await;
+    // The control stream is read in order: when this is answered, the release has been read.
+    wire.send(&TestRequest {
+        test_req_id: 1,
+        next_server_seq: ServerSeq::new(0),
+    })
+    .await;
+    while !matches!(wire.control_or_end().await, Some(Message::Heartbeat(beat)) if beat.test_req_id == 1)
+    {
+    }
     wire.request(&limit_order(3, Side::Buy, 100, 1)).await;
     assert_eq!(report(wire.event().await.1).exec_type, ExecType::New);
 }
@@ -504,7 +512,7 @@ async fn a_logon_that_the_core_never_answers_is_given_up() {
     peer.sign(&wire, &mut logon);
     wire.send(&logon).await;
     until(|| !venue.sessions.is_empty()).await;
-    tokio::time::sleep(std::time::Duration::from_secs(9)).await;
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
     assert!(!venue.sessions.is_empty(), "a slow disk is no reason");
     let Message::Logout(logout) = wire.control().await else {
         panic!("the logon is given up");
