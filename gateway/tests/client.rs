@@ -202,6 +202,53 @@ async fn thousands_of_requests_in_few_writes_are_answered_in_order() {
 }
 
 #[tokio::test]
+async fn a_logout_loses_no_event_that_nobody_has_read_yet() {
+    const COUNT: usize = 2_000;
+    let venue = Venue::open();
+    let (mut sender, mut events) = client(&venue).orders("ALICE").await.unwrap().split();
+    for _ in 0..COUNT {
+        sender.queue(order(Side::Buy, 100, 1)).unwrap();
+    }
+    sender.logout().await.unwrap();
+    let mut came = 0;
+    let end = loop {
+        match tokio::time::timeout(PATIENCE, events.next_event())
+            .await
+            .unwrap()
+        {
+            Ok(OrderEvent::Execution { .. }) => came += 1,
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(came, COUNT);
+    assert!(
+        matches!(
+            end,
+            SessionError::LoggedOut {
+                reason: LogoutReason::Normal,
+                ..
+            }
+        ),
+        "{end}"
+    );
+}
+
+#[tokio::test]
+async fn a_session_that_is_dropped_lets_its_name_go() {
+    let venue = Venue::open();
+    let client = client(&venue);
+    drop(client.admin("OPS").await.unwrap());
+    drop(client.orders("ALICE").await.unwrap());
+    let deadline = Instant::now() + PATIENCE;
+    while !venue.sessions.is_empty() {
+        assert!(Instant::now() < deadline, "the server notices the close");
+        tokio::task::yield_now().await;
+    }
+    client.orders("ALICE").await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_refused_before_the_engine_says_so() {
     let venue = Venue::open();
     let mut session = client(&venue).orders("ALICE").await.unwrap();

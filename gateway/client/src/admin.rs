@@ -15,11 +15,11 @@ use tokio::sync::mpsc;
 
 use crate::connect::{Established, LogonInfo};
 use crate::error::SessionError;
-use crate::link::{Incoming, Link};
+use crate::link::{Incoming, Owner};
 
 /// A session of `txp-admin/1`. One command at a time: each call waits for its durable answer.
 pub struct AdminSession {
-    link: Arc<Link>,
+    link: Arc<Owner>,
     info: LogonInfo,
     notices: mpsc::Receiver<Message>,
     _incoming: mpsc::UnboundedReceiver<Incoming>,

@@ -146,13 +146,18 @@ impl EchoReceiver {
     pub async fn receive(&mut self) -> Result<usize, EchoError> {
         let chunks = self.stream.read_chunks(&mut self.buffers).await?;
         let filled = &mut self.buffers[..chunks.unwrap_or(0)];
-        Ok(filled.iter_mut().map(|chunk| std::mem::take(chunk).len()).sum())
+        Ok(filled
+            .iter_mut()
+            .map(|chunk| std::mem::take(chunk).len())
+            .sum())
     }
 }
 
 /// Serves one connection and ends with it.
 fn serve(socket: std::net::UdpSocket, config: ServerConfig) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let Ok(runtime) = runtime else {
         return; // the client's connect then times out and says so
     };

@@ -20,7 +20,7 @@ use crate::credentials::Credentials;
 use crate::error::{ConnectError, SessionError};
 use crate::feed::Feed;
 use crate::frames::FrameReader;
-use crate::link::{Ends, FrameFault, Link, lost, monotime};
+use crate::link::{Ends, FrameFault, Link, Owner, lost, monotime};
 use crate::orders::OrderSession;
 
 /// The venue that a Logon addresses.
@@ -60,7 +60,7 @@ impl From<LogonAck> for LogonInfo {
 
 /// A session that is logged on, of whatever kind.
 pub(crate) struct Established {
-    pub(crate) link: Arc<Link>,
+    pub(crate) link: Arc<Owner>,
     pub(crate) ends: Ends,
     pub(crate) info: LogonInfo,
 }

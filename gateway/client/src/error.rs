@@ -54,7 +54,7 @@ pub enum ConnectError {
         why: String,
     },
     /// The server refused the Logon.
-    #[error("the server refused the logon: {reason} {text}")]
+    #[error("the server refused the logon: {}; {}", said(*reason, text), advice(*reason))]
     Refused {
         /// Why.
         reason: LogoutReason,
@@ -70,7 +70,7 @@ pub enum ConnectError {
 #[derive(Clone, Debug, Error)]
 pub enum SessionError {
     /// The server, or we, said Logout.
-    #[error("the session ended: {reason} {text}")]
+    #[error("the session ended: {}", said(*reason, text))]
     LoggedOut {
         /// Why.
         reason: LogoutReason,
@@ -123,4 +123,52 @@ pub enum SendError {
     /// The session is over.
     #[error(transparent)]
     Session(#[from] SessionError),
+}
+
+/// The reason, and the server's words where they say more.
+fn said(reason: LogoutReason, text: &str) -> String {
+    if text.is_empty() || text == reason.as_str() {
+        reason.to_string()
+    } else {
+        format!("{reason} ({text})")
+    }
+}
+
+const fn advice(reason: LogoutReason) -> &'static str {
+    match reason {
+        LogoutReason::Auth => {
+            "are these credentials of this server, and may their key use this session name and protocol?"
+        }
+        LogoutReason::DuplicateSession => {
+            "log the other connection out, or use another session name"
+        }
+        LogoutReason::SendingTime => "set the clock of this machine",
+        LogoutReason::HeartBtInt => "use a heartbeat of 1 to 60 s",
+        LogoutReason::Version => "use a client of the server's version",
+        LogoutReason::Draining => "the server is stopping; try again when it is back",
+        LogoutReason::Internal => "try again; the server's log says more",
+        _ => "see the reasons in docs/protocol.md",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_and_what_to_do() {
+        let refused = |reason, text: &str| {
+            let text = text.to_owned();
+            ConnectError::Refused { reason, text }.to_string()
+        };
+        assert_eq!(
+            refused(LogoutReason::DuplicateSession, "duplicate_session"),
+            "the server refused the logon: duplicate_session; log the other connection out, or use \
+             another session name"
+        );
+        assert_eq!(
+            refused(LogoutReason::HeartBtInt, "10 to 600"),
+            "the server refused the logon: heart_bt_int (10 to 600); use a heartbeat of 1 to 60 s"
+        );
+    }
 }

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::connect::{Established, LogonInfo};
 use crate::error::SessionError;
 use crate::frames::FrameReader;
-use crate::link::{Incoming, Link};
+use crate::link::{Incoming, Owner};
 
 /// What the feed says.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +44,7 @@ pub enum FeedEvent {
 
 /// A session of `txp-md/1` with a mirror for each instrument that was subscribed to.
 pub struct Feed {
-    link: Arc<Link>,
+    link: Arc<Owner>,
     info: LogonInfo,
     notices: mpsc::Receiver<Message>,
     incoming: mpsc::UnboundedReceiver<Incoming>,

@@ -43,9 +43,11 @@
 //! ```
 //!
 //! Read in this order: [`config`] and [`credentials`] are what a client is given; [`connect`] makes a
-//! connection and logs on; [`orders`], [`admin`] and [`feed`] are the three kinds of session.
+//! connection and logs on; [`orders`], [`admin`] and [`feed`] are the three kinds of session. [`baseline`] is
+//! what an exchange is measured against.
 
 pub mod admin;
+pub mod baseline;
 pub mod config;
 pub mod connect;
 pub mod credentials;

@@ -1,7 +1,7 @@
 //! One connection: its session, its control stream, and the streams that the server opens.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Deref};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -30,6 +30,23 @@ pub(crate) struct Link {
     answers: Mutex<HashMap<u64, oneshot::Sender<Vec<SecurityDefinition>>>>,
     next_request: AtomicU64,
     notices: usize,
+}
+
+/// The owner's hold on a session: when the last one is dropped, so is the connection. The background
+/// tasks hold the link itself and would keep it for ever.
+pub(crate) struct Owner(Arc<Link>);
+
+impl Deref for Owner {
+    type Target = Link;
+    fn deref(&self) -> &Link {
+        &self.0
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.fail(SessionError::Ended);
+    }
 }
 
 /// What a session asks of its background task.
@@ -66,7 +83,7 @@ impl Link {
         origin: Instant,
         control: (SendStream, FrameReader),
         notices: usize,
-    ) -> (Arc<Self>, Ends) {
+    ) -> (Arc<Owner>, Ends) {
         let (commands, orders) = mpsc::unbounded_channel();
         let (tell, told) = mpsc::channel(notices);
         let (incoming, streams) = mpsc::unbounded_channel();
@@ -95,15 +112,20 @@ impl Link {
             notices: told,
             incoming: streams,
         };
-        (link, ends)
+        (Arc::new(Owner(link)), ends)
     }
 
     pub(crate) fn now(&self) -> Monotime {
         monotime(self.origin)
     }
 
-    /// Ends the session for this reason, unless it has ended for another.
+    /// Ends the session for this reason, unless it has ended for another, and closes the connection.
     pub(crate) fn fail(&self, error: SessionError) {
+        self.set_end(error);
+        self.close();
+    }
+
+    fn set_end(&self, error: SessionError) {
         self.end.send_if_modified(|end| {
             let first = end.is_none();
             if first {
@@ -111,6 +133,9 @@ impl Link {
             }
             first
         });
+    }
+
+    fn close(&self) {
         let code = VarInt::from_u32(u32::from(CloseCode::Done.code()));
         self.connection.close(code, b"");
     }
@@ -269,8 +294,15 @@ impl ControlTask {
             Ok(never) => match never {},
             Err(error) => error,
         };
-        // What the peer sent before it closed is more telling than the close itself.
-        self.link.fail(error);
+        let leaving = matches!(error, SessionError::LoggedOut { .. });
+        self.link.set_end(error);
+        if leaving {
+            // The Logout may have overtaken the last events: the server closes when it has written
+            // them, and until then they can be read.
+            let closed = self.link.connection.closed();
+            let _ = tokio::time::timeout(FAREWELL_PATIENCE, closed).await;
+        }
+        self.link.close();
     }
 
     async fn serve(&mut self) -> Result<std::convert::Infallible, SessionError> {
@@ -349,10 +381,15 @@ impl ControlTask {
                 reply.encode_frame(&mut frame);
                 self.write(&frame).await
             }
-            ClientOutput::LoggedOut(logout) => Err(SessionError::LoggedOut {
-                reason: logout.reason,
-                text: logout.text.as_str().to_owned(),
-            }),
+            ClientOutput::LoggedOut(logout) => {
+                // The Logout may overtake events, as its stream goes first. The server closes when
+                // it knows that they have arrived; what has can still be read after that.
+                let _ = tokio::time::timeout(CLOSE_PATIENCE, self.link.connection.closed()).await;
+                Err(SessionError::LoggedOut {
+                    reason: logout.reason,
+                    text: logout.text.as_str().to_owned(),
+                })
+            }
             ClientOutput::Close => Err(SessionError::Ended),
         }
     }
@@ -506,5 +543,6 @@ async fn read_snapshot(
 }
 
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+const FAREWELL_PATIENCE: Duration = Duration::from_secs(3);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_secs(3_600);

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use crate::connect::{Established, LogonInfo};
 use crate::error::{SendError, SessionError};
 use crate::frames::FrameReader;
-use crate::link::{Incoming, Link, lost};
+use crate::link::{Incoming, Owner, lost};
 
 /// A session of order entry: a sender and its events. [`split`](Self::split) it to use both at once.
 #[derive(Debug)]
@@ -166,7 +166,7 @@ impl OrderSession {
 /// Sends requests. [`queue`](Self::queue) collects them, [`flush`](Self::flush) writes what was
 /// collected at once: one write for many requests costs hardly more than for one.
 pub struct OrderSender {
-    link: Arc<Link>,
+    link: Arc<Owner>,
     stream: SendStream,
     /// Frames to write, of which the first `written` bytes are.
     queue: Vec<u8>,
@@ -291,9 +291,10 @@ impl fmt::Debug for OrderSender {
     }
 }
 
-/// Receives what the exchange says to the session, in order.
+/// Receives what the exchange says to the session, in order. Keep it for as long as the sender: a
+/// session whose events nobody reads is ended by the server.
 pub struct OrderEvents {
-    link: Arc<Link>,
+    link: Arc<Owner>,
     info: LogonInfo,
     /// S2, once the server has opened it.
     reader: Option<FrameReader>,
@@ -346,7 +347,8 @@ impl OrderEvents {
                     Message::Reject(reject) => self.queue.push_back(OrderEvent::Malformed(reject)),
                     _ => {}
                 },
-                error = self.link.ended() => return Err(error),
+                // The stream of events ends by itself soon after the session, and is read to its end.
+                error = self.link.ended(), if self.reader.is_none() => return Err(error),
             }
         }
     }
