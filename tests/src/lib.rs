@@ -1,1 +1,8 @@
-//! Being built.
+//! What the whole-system tests share.
+//!
+//! [`model`] is the plain reference model, [`scripts`] writes random order scripts, and [`duel`]
+//! runs one script through engine and model and finds the first difference.
+
+pub mod duel;
+pub mod model;
+pub mod scripts;

@@ -1,0 +1,528 @@
+//! The plain reference model: a slow book written from `ORDER_SCRIPT.md` alone.
+//!
+//! It shares the reader of script lines and the words of `tessera-types` with the program, and no
+//! line of code with the engine. Orders live in one vector, every question is a linear scan, and
+//! "what could really trade" is answered by trying it on a copy. Whoever doubts a result of the
+//! engine should be able to check it here against the document, rule by rule.
+//!
+//! `book` has the orders and the matching, `auction` the uncross, `quotes` the mass quote, `lines`
+//! the event lines; this file has the other commands.
+
+mod auction;
+mod book;
+mod lines;
+mod quotes;
+mod sharing;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tessera::script::{Op, ScriptCommand, ScriptLine, parse_line};
+use tessera_types::contract::{Instrument, MatchAlgo, Name, Phase};
+use tessera_types::{NewOrder, OrdType, OrderTarget, RejectReason, Replace, Side, TimeInForce};
+
+use book::{Order, State};
+use lines::quoted;
+
+/// An exchange as the document describes it, for one script.
+#[derive(Clone, Debug)]
+pub struct Model {
+    print_levels: bool,
+    line: u64,
+    seq: u64,
+    out: String,
+    clock: u64,
+    listings: Vec<Listing>,
+    /// Live orders in order of acceptance.
+    orders: Vec<Order>,
+    /// Elected stops that have not entered yet, in the order in which they will.
+    elected: VecDeque<Order>,
+    /// Number of the next order; a higher one is younger.
+    next_age: u64,
+    /// The next place at the back of a queue.
+    next_place: u64,
+    /// Trades of the running command (or of the running stop) that stops have not seen yet.
+    unseen_trades: Vec<(usize, i64)>,
+}
+
+/// An instrument and what the exchange knows about it.
+#[derive(Clone, Debug)]
+struct Listing {
+    terms: Instrument,
+    phase: Phase,
+    ref_price: Option<i64>,
+    last_trade: Option<i64>,
+    /// Age of the order that last improved the best price, by side.
+    top: [Option<u64>; 2],
+}
+
+impl Model {
+    /// An exchange without instruments and orders, its clock at 0.
+    #[must_use]
+    pub fn new(print_levels: bool) -> Self {
+        Self {
+            print_levels,
+            line: 0,
+            seq: 0,
+            out: String::new(),
+            clock: 0,
+            listings: Vec::new(),
+            orders: Vec::new(),
+            elected: VecDeque::new(),
+            next_age: 1,
+            next_place: 1,
+            unseen_trades: Vec::new(),
+        }
+    }
+
+    /// Runs the next line of a script and returns its event lines.
+    pub fn line(&mut self, line: &str) -> String {
+        self.line += 1;
+        let shown_before = self.shown();
+        match parse_line(line.as_bytes()) {
+            Ok(None) => {}
+            Ok(Some(line)) => self.run(line),
+            Err(bad) => {
+                if let Some(time) = bad.time
+                    && time.nanos() >= self.clock
+                {
+                    self.move_clock(time.nanos());
+                }
+                self.reject(bad.op.as_deref(), bad.reason, bad.id.map(|id| id.get()));
+            }
+        }
+        self.print_changed_levels(&shown_before);
+        std::mem::take(&mut self.out)
+    }
+
+    fn run(&mut self, line: ScriptLine<'_>) {
+        let ScriptLine { time, command } = line;
+        let op = command.op();
+        let id = id_on_line(&command);
+        if let Some(time) = time.map(|time| time.nanos()) {
+            if time < self.clock {
+                return self.reject(Some(op.as_str()), RejectReason::TimeBackwards, id);
+            }
+            self.move_clock(time);
+        }
+        let implicit = self.listings.is_empty() && command.uses_default_instrument();
+        if implicit {
+            self.list(Instrument::plain(
+                Name::new("SIM").expect("three letters are a name"),
+            ));
+        }
+        let answered = self.out.len();
+        if let Err(reason) = self.execute(command) {
+            self.reject(Some(op.as_str()), reason, id);
+        }
+        // A refused command changes nothing, so the instrument it would have brought is gone again.
+        let answers = &self.out[answered..];
+        if implicit
+            && !answers.is_empty()
+            && answers
+                .lines()
+                .all(|line| line.starts_with(r#"{"ev":"rejected""#))
+        {
+            self.listings.clear();
+        }
+    }
+
+    fn execute(&mut self, command: ScriptCommand<'_>) -> Result<(), RejectReason> {
+        match command {
+            ScriptCommand::Time => Ok(()),
+            ScriptCommand::Instrument(terms) => {
+                // Bounds that exclude each other; the document leaves the word to us.
+                if terms.min_price > terms.max_price || terms.min_qty > terms.max_qty {
+                    return Err(RejectReason::BadField);
+                }
+                if self.find_instrument(terms.name.as_str()).is_some() {
+                    return Err(RejectReason::DuplicateInstrument);
+                }
+                let name = quoted(terms.name.as_str());
+                self.list(*terms);
+                self.say("instrument", &format!(r#""instrument":{name}"#));
+                Ok(())
+            }
+            ScriptCommand::New {
+                party,
+                instrument,
+                order,
+            } => {
+                let instrument = self.instrument(instrument.as_deref())?;
+                self.new_order(&party, instrument, &order, false)?;
+                self.finish(&[instrument]);
+                Ok(())
+            }
+            ScriptCommand::Cancel { party, cancel } => {
+                let index = self.find_order(cancel.target, party.as_deref())?;
+                self.cancel(index, "user");
+                Ok(())
+            }
+            ScriptCommand::Reduce { party, reduce } => {
+                let index = self.find_order(reduce.target, party.as_deref())?;
+                let by = reduce.by.lots();
+                if !by.is_multiple_of(self.listings[self.orders[index].instrument].terms.lot) {
+                    return Err(RejectReason::BadQty);
+                }
+                if by >= self.orders[index].open {
+                    self.cancel(index, "user");
+                } else {
+                    self.orders[index].shrink(by);
+                    let order = &self.orders[index];
+                    let fields = format!(r#""id":{},"open":{}"#, order.id, order.open);
+                    self.say("reduced", &fields);
+                }
+                Ok(())
+            }
+            ScriptCommand::Replace { party, replace } => {
+                let index = self.find_order(replace.target, party.as_deref())?;
+                self.replace(index, &replace)
+            }
+            ScriptCommand::MassCancel {
+                party,
+                instrument,
+                side,
+            } => {
+                let instrument = match instrument {
+                    Some(name) => Some(self.instrument(Some(&name))?),
+                    None => None,
+                };
+                let ages: Vec<u64> = self
+                    .orders
+                    .iter()
+                    .filter(|order| {
+                        party.as_ref().is_none_or(|party| *party == order.party)
+                            && instrument.is_none_or(|wanted| wanted == order.instrument)
+                            && side.is_none_or(|side| side == order.side)
+                    })
+                    .map(|order| order.age)
+                    .collect();
+                for &age in &ages {
+                    self.cancel(self.index_of(age), "mass_cancel");
+                }
+                self.say("mass_canceled", &format!(r#""count":{}"#, ages.len()));
+                Ok(())
+            }
+            ScriptCommand::MassQuote {
+                party,
+                post_only,
+                keep_priority,
+                self_match,
+                entries,
+            } => {
+                let mut touched = Vec::new();
+                for quote in &entries {
+                    let wanted = quotes::Wanted {
+                        party: &party,
+                        post_only,
+                        keep_priority,
+                        self_match,
+                    };
+                    if let Some(instrument) = self.quote(&wanted, quote) {
+                        touched.push(instrument);
+                    }
+                }
+                self.finish(&touched);
+                Ok(())
+            }
+            ScriptCommand::Phase {
+                instrument,
+                phase,
+                ref_price,
+            } => {
+                let instrument = self.instrument(instrument.as_deref())?;
+                self.change_phase(instrument, phase, ref_price.map(|price| price.ticks()));
+                Ok(())
+            }
+            ScriptCommand::Depth { instrument, levels } => {
+                let instrument = self.instrument(instrument.as_deref())?;
+                self.print_depth(instrument, levels.unwrap_or(usize::MAX));
+                Ok(())
+            }
+            ScriptCommand::Orders { party, instrument } => {
+                let instrument = match instrument {
+                    Some(name) => Some(self.instrument(Some(&name))?),
+                    None => None,
+                };
+                self.print_orders(party.as_deref(), instrument);
+                Ok(())
+            }
+        }
+    }
+
+    /// Moves the clock; what its new time ends, ends now, by expiry, then by age.
+    fn move_clock(&mut self, time: u64) {
+        self.clock = time;
+        let mut due: Vec<(u64, u64)> = self
+            .orders
+            .iter()
+            .filter(|order| order.tif == TimeInForce::Gtd && order.expire <= time)
+            .map(|order| (order.expire, order.age))
+            .collect();
+        due.sort_unstable();
+        for (_, age) in due {
+            self.expire(self.index_of(age), "gtd");
+        }
+    }
+
+    fn list(&mut self, terms: Instrument) {
+        self.listings.push(Listing {
+            ref_price: terms.ref_price.map(|price| price.ticks()),
+            terms,
+            phase: Phase::Continuous,
+            last_trade: None,
+            top: [None, None],
+        });
+    }
+
+    /// Checks an order like any new one and enters it.
+    fn new_order(
+        &mut self,
+        party: &str,
+        instrument: usize,
+        new: &NewOrder,
+        quote: bool,
+    ) -> Result<(), RejectReason> {
+        let listing = &self.listings[instrument];
+        let mut order = Order::new(party, instrument, new, quote);
+        match listing.phase {
+            Phase::Halt => return Err(RejectReason::Halted),
+            Phase::Closed => return Err(RejectReason::Closed),
+            Phase::Auction => {
+                let immediate = order.tif == TimeInForce::Ioc && order.kind != OrdType::Market;
+                let whole = order.tif == TimeInForce::Fok || order.all_or_none;
+                if immediate || whole || order.min_qty > 0 {
+                    return Err(RejectReason::WrongPhase);
+                }
+            }
+            Phase::Continuous => {}
+        }
+        if self.orders.iter().any(|other| other.id == order.id) {
+            return Err(RejectReason::DuplicateId);
+        }
+        for price in [order.price, order.stop].into_iter().flatten() {
+            self.check_price(instrument, price)?;
+        }
+        self.check_total(instrument, order.open)?;
+        if order
+            .display
+            .is_some_and(|display| !display.is_multiple_of(listing.terms.lot))
+        {
+            return Err(RejectReason::BadQty);
+        }
+        if order.tif == TimeInForce::Gtd && order.expire <= self.clock {
+            return Err(RejectReason::Expired);
+        }
+        if order.post_only && self.would_cross(&order) {
+            return Err(RejectReason::PostOnly);
+        }
+
+        order.age = self.next_age;
+        self.next_age += 1;
+        self.say(
+            "accepted",
+            &format!(r#""id":{},"party":{}"#, order.id, quoted(&order.party)),
+        );
+        self.enter_or_wait(order, true);
+        Ok(())
+    }
+
+    fn replace(&mut self, index: usize, replace: &Replace) -> Result<(), RejectReason> {
+        let mut order = self.orders[index].clone();
+        let instrument = order.instrument;
+        let no_stop = replace.stop.is_some() && order.state != State::Stop;
+        let no_price = replace.price.is_some() && order.price.is_none();
+        if no_stop || no_price {
+            return Err(RejectReason::BadField);
+        }
+        match self.listings[instrument].phase {
+            Phase::Halt => return Err(RejectReason::Halted),
+            Phase::Closed => return Err(RejectReason::Closed),
+            Phase::Auction | Phase::Continuous => {}
+        }
+        let new_id = replace.new_id.map(|id| id.get());
+        if new_id.is_some_and(|id| id != order.id && self.orders.iter().any(|other| other.id == id))
+        {
+            return Err(RejectReason::DuplicateId);
+        }
+        for price in [replace.price, replace.stop].into_iter().flatten() {
+            self.check_price(instrument, price.ticks())?;
+        }
+        let total = replace.qty.map_or(order.total(), |qty| qty.lots());
+        if !total.is_multiple_of(self.listings[instrument].terms.lot) {
+            return Err(RejectReason::BadQty);
+        }
+        if total <= order.filled {
+            self.cancel(index, "replaced");
+            return Ok(());
+        }
+        if replace.qty.is_some() {
+            self.check_total(instrument, total)?;
+        }
+
+        let before = (order.price, order.open);
+        if let Some(price) = replace.price {
+            order.price = Some(price.ticks());
+        }
+        if let Some(stop) = replace.stop {
+            order.stop = Some(stop.ticks());
+        }
+        let open = total - order.filled;
+        let keeps_place = order.price == before.0 && open <= before.1;
+        if keeps_place {
+            order.shrink(before.1 - open);
+        } else {
+            order.open = open;
+        }
+        if !keeps_place && order.state == State::Book && order.post_only && self.would_cross(&order)
+        {
+            return Err(RejectReason::PostOnly);
+        }
+
+        let old_id = order.id;
+        order.id = new_id.unwrap_or(old_id);
+        self.say_replaced(&order, new_id.is_some().then_some(old_id));
+        if order.state == State::Book && keeps_place {
+            self.orders[index] = order;
+        } else {
+            self.orders.remove(index);
+            self.enter_or_wait(order, false);
+        }
+        self.finish(&[instrument]);
+        Ok(())
+    }
+
+    fn change_phase(&mut self, instrument: usize, phase: Phase, ref_price: Option<i64>) {
+        let listing = &mut self.listings[instrument];
+        listing.phase = phase;
+        if ref_price.is_some() {
+            listing.ref_price = ref_price;
+        }
+        let fields = format!(
+            r#""instrument":{},"phase":"{phase}""#,
+            quoted(listing.terms.name.as_str())
+        );
+        self.say("phase", &fields);
+        match phase {
+            Phase::Continuous => self.uncross(instrument),
+            Phase::Closed => {
+                let ages: Vec<u64> = self
+                    .orders
+                    .iter()
+                    .filter(|order| order.instrument == instrument)
+                    .filter(|order| order.tif == TimeInForce::Day || order.kind == OrdType::Market)
+                    .map(|order| order.age)
+                    .collect();
+                for age in ages {
+                    self.expire(self.index_of(age), "day");
+                }
+            }
+            Phase::Auction | Phase::Halt => {}
+        }
+        self.finish(&[instrument]);
+    }
+
+    /// What every command that can trade does last: all-or-none orders of the instruments it touched
+    /// are tried again, then the stops that its trades elected enter.
+    fn finish(&mut self, touched: &[usize]) {
+        for &instrument in touched {
+            self.retry_all_or_none(instrument);
+        }
+        self.run_stops();
+    }
+
+    fn find_instrument(&self, name: &str) -> Option<usize> {
+        self.listings
+            .iter()
+            .position(|listing| listing.terms.name.as_str() == name)
+    }
+
+    fn instrument(&self, name: Option<&str>) -> Result<usize, RejectReason> {
+        match name {
+            Some(name) => self.find_instrument(name),
+            None => (!self.listings.is_empty()).then_some(0),
+        }
+        .ok_or(RejectReason::UnknownInstrument)
+    }
+
+    fn find_order(&self, target: OrderTarget, party: Option<&str>) -> Result<usize, RejectReason> {
+        let OrderTarget::Client(id) = target else {
+            return Err(RejectReason::UnknownOrder);
+        };
+        self.orders
+            .iter()
+            .position(|order| {
+                order.id == id.get() && party.is_none_or(|party| party == order.party)
+            })
+            .ok_or(RejectReason::UnknownOrder)
+    }
+
+    fn index_of(&self, age: u64) -> usize {
+        self.orders
+            .iter()
+            .position(|order| order.age == age)
+            .expect("the order is live")
+    }
+
+    fn check_price(&self, instrument: usize, price: i64) -> Result<(), RejectReason> {
+        let terms = &self.listings[instrument].terms;
+        let inside = terms.min_price.ticks() <= price && price <= terms.max_price.ticks();
+        if inside && price % terms.tick == 0 {
+            Ok(())
+        } else {
+            Err(RejectReason::BadPrice)
+        }
+    }
+
+    fn check_total(&self, instrument: usize, total: u64) -> Result<(), RejectReason> {
+        let terms = &self.listings[instrument].terms;
+        let inside = terms.min_qty.lots() <= total && total <= terms.max_qty.lots();
+        if inside && total.is_multiple_of(terms.lot) {
+            Ok(())
+        } else {
+            Err(RejectReason::BadQty)
+        }
+    }
+
+    fn cancel(&mut self, index: usize, reason: &str) {
+        let order = self.orders.remove(index);
+        self.say_canceled(&order, reason);
+    }
+
+    fn expire(&mut self, index: usize, reason: &str) {
+        let order = self.orders.remove(index);
+        let fields = format!(
+            r#""id":{},"qty":{},"reason":"{reason}""#,
+            order.id, order.open
+        );
+        self.say("expired", &fields);
+    }
+
+    /// What `depth` shows, by instrument, side and price.
+    fn shown(&self) -> BTreeMap<(usize, Side, i64), (u64, u64)> {
+        let mut levels = BTreeMap::new();
+        for order in &self.orders {
+            if let (State::Book, Some(price)) = (order.state, order.price) {
+                let level: &mut (u64, u64) = levels
+                    .entry((order.instrument, order.side, price))
+                    .or_default();
+                level.0 = level.0.saturating_add(order.slice);
+                level.1 += 1;
+            }
+        }
+        levels
+    }
+}
+
+fn id_on_line(command: &ScriptCommand<'_>) -> Option<u64> {
+    let target = match command {
+        ScriptCommand::New { order, .. } => return Some(order.header.cl_ord_id.get()),
+        ScriptCommand::Cancel { cancel, .. } => cancel.target,
+        ScriptCommand::Reduce { reduce, .. } => reduce.target,
+        ScriptCommand::Replace { replace, .. } => replace.target,
+        _ => return None,
+    };
+    match target {
+        OrderTarget::Client(id) => Some(id.get()),
+        OrderTarget::Exchange(_) => None,
+    }
+}
