@@ -1,8 +1,8 @@
 //! Hashes of state and events: equal on every machine, kept up as the state changes.
 //!
 //! The state hash must not depend on how a state was reached, so what changes often is a *sum* of
-//! strongly mixed 128-bit terms, one per fact (`StateSum`): an order's identity, its open quantity,
-//! and "this order stands directly behind that one". A fact that ends is subtracted. What is few or
+//! strongly mixed 128-bit terms, one per fact (`StateSum`): "this order stands here with this much
+//! open", and "this order stands directly behind that one". A fact that ends is subtracted. What is few or
 //! changes rarely (instruments, sessions) is folded in when the hash is asked for.
 //!
 //! These hashes find differences between replicas; they do not resist somebody who searches for
@@ -57,16 +57,13 @@ pub(crate) fn mix<const N: usize>(words: [u64; N]) -> u128 {
     let mut at = 0;
     while at < N {
         let product = multiply(words[at] ^ KEYS[at], words[at + 1] ^ KEYS[at + 1]);
-        sum = sum.wrapping_add(product ^ (words[at] as u128) << 64 ^ words[at + 1] as u128);
+        sum = sum.wrapping_add(product ^ words[at] as u128);
         at += 2;
     }
+    // The last product makes the terms of a state sum no linear function of their words; the sum
+    // stays in beside it, so that a factor that happens to be zero loses nothing.
     let (low, high) = (sum as u64, (sum >> 64) as u64);
-    let left = fold_product(low ^ KEYS[3], high ^ KEYS[5]);
-    let right = fold_product(
-        high.rotate_left(29) ^ KEYS[7],
-        low.rotate_left(17) ^ KEYS[11],
-    );
-    (left as u128) << 64 | right as u128
+    multiply(low ^ KEYS[3], high.rotate_left(29) ^ KEYS[5]).wrapping_add(sum.rotate_left(64))
 }
 
 /// A sum of facts that does not depend on their order.
@@ -412,5 +409,5 @@ fn event_word(event: &Event) -> u64 {
             u64::from(generation.get()) << 32 | u64::from(canceled),
         ]),
     };
-    mixed as u64
+    mixed as u64 ^ (mixed >> 64) as u64
 }

@@ -21,6 +21,29 @@ use crate::lifecycle;
 /// own, and one command must not make more events than the rings behind the engine can hold.
 const MAX_SLICES: u64 = 100_000;
 
+/// A checked replace.
+#[derive(Clone, Copy, Debug)]
+struct ReplacePlan {
+    slot: u32,
+    /// Of its book.
+    number: usize,
+    /// What is open before.
+    leaves: u64,
+    total: u64,
+    /// What is open after.
+    open: u64,
+    old_limit: Option<i64>,
+    limit: Option<i64>,
+    /// It is a stop that has not been elected.
+    waits: bool,
+}
+
+impl ReplacePlan {
+    fn keeps_place(&self) -> bool {
+        !self.waits && self.limit == self.old_limit && self.open <= self.leaves
+    }
+}
+
 impl Exchange {
     pub(crate) fn on_new_order<S: EventSink + ?Sized>(&mut self, request: &NewOrder, sink: &mut S) {
         let checked = self
@@ -176,9 +199,9 @@ impl Exchange {
             .admit(header)
             .and_then(|()| check_replace_form(request))
             .and_then(|()| self.target(header, request.target))
-            .and_then(|slot| self.check_replace(slot, request).map(|()| slot));
+            .and_then(|slot| self.plan_replace(slot, request));
         match checked {
-            Ok(slot) => self.replace(slot, request, sink),
+            Ok(plan) => self.replace(request, &plan, sink),
             Err(reason) => {
                 self.reject(
                     header,
@@ -191,7 +214,9 @@ impl Exchange {
         }
     }
 
-    fn check_replace(&self, slot: u32, request: &Replace) -> Result<(), RejectReason> {
+    /// What a replace will do, or why it may not.
+    #[inline]
+    fn plan_replace(&self, slot: u32, request: &Replace) -> Result<ReplacePlan, RejectReason> {
         let order = &self.store.orders[slot];
         let queue = &self.store.queues[order.queue];
         let book = &self.books[queue.book()];
@@ -207,73 +232,87 @@ impl Exchange {
         {
             return Err(RejectReason::DuplicateId);
         }
-        let prices = request.price.iter().chain(&request.stop);
-        if prices
-            .into_iter()
-            .any(|price| !book.price_fits(price.ticks()))
-        {
+        let fits = |price: Option<Price>| price.is_none_or(|price| book.price_fits(price.ticks()));
+        if !fits(request.price) || !fits(request.stop) {
             return Err(RejectReason::BadPrice);
         }
-        let price = request.price.map(Price::ticks).or(limit);
+        let leaves = order.leaves;
         let cum = self.store.cum(slot);
-        let total = request.qty.map_or(order.leaves + cum, Qty::lots);
-        // A total that leaves nothing open cancels, whatever the bounds of new orders are.
-        let display = self.store.ext(slot).map_or(0, |ext| ext.display);
-        let fits = || {
-            book.on_lot(total)
-                && (total <= cum || book.qty_fits(total) && slices_fit(total, display))
-        };
-        if request.qty.is_some() && !fits() {
-            return Err(RejectReason::BadQty);
+        let total = request.qty.map_or(leaves + cum, Qty::lots);
+        if request.qty.is_some() {
+            // A total that leaves nothing open cancels, whatever the bounds of new orders are.
+            let display = self.store.ext(slot).map_or(0, |ext| ext.display);
+            let fits = book.qty_fits(total) && slices_fit(total, display);
+            if !book.on_lot(total) || (total > cum && !fits) {
+                return Err(RejectReason::BadQty);
+            }
         }
-        let keeps = price == limit && total <= order.leaves + cum;
+        let plan = ReplacePlan {
+            slot,
+            number: queue.book(),
+            leaves,
+            total,
+            open: total.saturating_sub(cum),
+            old_limit: limit,
+            limit: request.price.map(Price::ticks).or(limit),
+            waits,
+        };
         if order.has(flag::POST_ONLY)
-            && !keeps
-            && total > cum
-            && let Some(price) = price
+            && plan.open > 0
+            && !plan.keeps_place()
+            && let Some(price) = plan.limit
             && self.would_cross(book, order.side(), price)
         {
             return Err(RejectReason::PostOnly);
         }
-        Ok(())
+        Ok(plan)
     }
 
     /// Changes an order. The same or a lower quantity at the same price keeps the place; anything
     /// else loses it, and the order trades like a new one if it now crosses.
-    fn replace<S: EventSink + ?Sized>(&mut self, slot: u32, request: &Replace, sink: &mut S) {
-        let number = self.book_of(slot);
-        let order = &self.store.orders[slot];
-        let (side, leaves, old_id) = (order.side(), order.leaves, order.client_id());
-        let queue = &self.store.queues[order.queue];
-        let (place, instrument) = (queue.place(), queue.instrument());
-        let cum = self.store.cum(slot);
-        let total = request.qty.map_or(leaves + cum, Qty::lots);
-        let Some(open) = total.checked_sub(cum).filter(|&open| open > 0) else {
+    fn replace<S: EventSink + ?Sized>(
+        &mut self,
+        request: &Replace,
+        plan: &ReplacePlan,
+        sink: &mut S,
+    ) {
+        let &ReplacePlan {
+            slot,
+            number,
+            leaves,
+            total,
+            open,
+            limit,
+            waits,
+            ..
+        } = plan;
+        if open == 0 {
             return self.cancel(slot, CancelReason::Replaced, request.header.cl_ord_id, sink);
-        };
-        if let Some(id) = request.new_id.filter(|&id| id != old_id) {
+        }
+        let order = &self.store.orders[slot];
+        let (side, old_id) = (order.side(), order.client_id());
+        if let Some(id) = request.new_id
+            && id != old_id
+        {
             self.store.rename(slot, id.get());
         }
-        let limit = self.store.limit(slot);
-        let new_limit = request.price.map(Price::ticks).or(limit);
-        let waits = matches!(place, Place::Stop | Place::Trail);
-        let keeps = !waits && new_limit == limit && open <= leaves;
-        let stop = request
-            .stop
-            .map(Price::ticks)
-            .or_else(|| self.store.ext(slot).and_then(|ext| ext.stop));
-        let shown_price = if waits { new_limit.or(stop) } else { new_limit };
+        let stop = if waits {
+            let now = self.store.ext(slot).and_then(|ext| ext.stop);
+            request.stop.map(Price::ticks).or(now)
+        } else {
+            None
+        };
         let event = Event::OrderReplaced {
             party: self.party(slot),
             old_id,
-            instrument,
+            instrument: InstrumentId::new(self.books[number].number),
             side,
-            price: Price::from_ticks(shown_price.unwrap_or(0)),
+            price: Price::from_ticks(limit.or(stop).unwrap_or(0)),
             qty: Qty::from_lots(total),
             leaves: Qty::from_lots(open),
         };
         self.emit(event, sink);
-        if keeps {
+        if plan.keeps_place() {
             if open < leaves {
                 self.store.shrink(slot, leaves - open);
             }
@@ -281,11 +320,11 @@ impl Exchange {
             self.store.detach(&mut self.books[number], slot);
             self.store.set_open(slot, open, 0);
             if waits {
-                self.store.set_stop(slot, new_limit.unwrap_or(0), stop);
+                self.store.set_stop(slot, limit.unwrap_or(0), stop);
                 self.place_stop(number, slot, sink);
             } else {
                 let entry = Entry {
-                    limit: new_limit,
+                    limit,
                     rest: Rest::Stay,
                     least: Least::None,
                 };

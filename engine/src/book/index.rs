@@ -15,6 +15,8 @@ pub(crate) struct IdIndex {
     /// `hash << 32 | handle + 1`; 0 is empty.
     entries: Vec<u64>,
     live: usize,
+    /// How many entries fit before it grows.
+    room: usize,
     seed: [u64; 2],
 }
 
@@ -28,6 +30,7 @@ impl IdIndex {
         Self {
             entries: vec![0; Self::size_for(orders)],
             live: 0,
+            room: orders,
             seed,
         }
     }
@@ -64,7 +67,7 @@ impl IdIndex {
     /// Adds a handle; the caller knows that its id is not there yet.
     #[inline]
     pub(crate) fn insert(&mut self, hash: u32, handle: u32) {
-        if Self::size_for(self.live + 1) > self.entries.len() {
+        if self.live == self.room {
             self.grow();
         }
         self.place((u64::from(hash) << 32) | (u64::from(handle) + 1));
@@ -127,7 +130,8 @@ impl IdIndex {
 
     #[cold]
     fn grow(&mut self) {
-        let size = Self::size_for(self.live.saturating_mul(2));
+        self.room = self.live.saturating_mul(2).max(12);
+        let size = Self::size_for(self.room);
         let old = core::mem::replace(&mut self.entries, vec![0; size]);
         for entry in old.into_iter().filter(|&entry| entry != 0) {
             self.place(entry);

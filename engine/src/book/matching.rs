@@ -113,7 +113,7 @@ impl Exchange {
                 Rest::Cancel(reason) => self.cancel_incoming(number, slot, reason, sink),
             };
         }
-        if !self.trade(number, slot, limit, sink) {
+        if self.meets(number, slot, limit) && !self.trade(number, slot, limit, sink) {
             return; // it ended while it traded
         }
         match entry.rest {
@@ -123,6 +123,14 @@ impl Exchange {
             }
             Rest::Stay => self.rest(number, slot, limit),
         }
+    }
+
+    /// True when the other side has a price that the order accepts.
+    #[inline]
+    fn meets(&self, number: usize, slot: u32, limit: Option<i64>) -> bool {
+        let side = self.store.orders[slot].side();
+        let best = self.books[number].side(side.opposite()).best;
+        best != NONE && crosses(side, limit, self.store.queues[best].price)
     }
 
     #[inline]
@@ -218,13 +226,13 @@ impl Exchange {
             let order = &self.store.orders[maker];
             if order.has(flag::ALL_OR_NONE) && order.leaves > taker.leaves {
                 passed = maker; // [11] too small a taker passes it over
-            } else if self.is_self_match(&taker, order) {
-                if self.prevent_self_match(&mut taker, maker, sink) {
+            } else if self.shares(&taker, order.queue) {
+                if self.share_level(&mut taker, order.queue, sink) {
                     ended = true;
                     break;
                 }
-            } else if self.shares(&taker, order.queue) {
-                if self.share_level(&mut taker, order.queue, sink) {
+            } else if self.is_self_match(&taker, order) {
+                if self.prevent_self_match(&mut taker, maker, sink) {
                     ended = true;
                     break;
                 }
@@ -537,19 +545,49 @@ impl Exchange {
                 continue;
             }
             let own = |order: &Order| mode != SelfMatch::None && order.account == account;
-            // A shared level deals with the taker's own party before anybody trades.
-            let shared =
-                self.books[number].algo != MatchAlgo::Fifo && u128::from(left) < self.shareable(at);
-            plan.clear();
-            for own_first in [true, false] {
+            // A shared level deals with the taker's own party before anybody trades, and leaves
+            // all-or-none orders out.
+            let mut gone = 0;
+            if self.books[number].algo != MatchAlgo::Fifo {
+                let mut others = self.shareable(at);
                 let mut slot = queue.head;
-                while slot != NONE {
+                while slot != NONE && left > 0 && u128::from(left) < others {
                     let order = &self.store.orders[slot];
-                    if own_first == (shared && own(order) && !order.has(flag::ALL_OR_NONE)) {
-                        plan.push((slot, order.leaves, self.store.shown(order)));
+                    if own(order) && !order.has(flag::ALL_OR_NONE) {
+                        gone += 1;
+                        match mode {
+                            SelfMatch::CancelNew | SelfMatch::CancelBoth => {
+                                self.plan = plan;
+                                return reach;
+                            }
+                            SelfMatch::Decrement => {
+                                let by = left.min(order.leaves);
+                                left -= by;
+                                others -= u128::from(by);
+                            }
+                            SelfMatch::CancelOld | SelfMatch::None => {
+                                others -= u128::from(order.leaves);
+                            }
+                        }
                     }
                     slot = order.next;
                 }
+                if u128::from(left) < others {
+                    reach.qty += left;
+                    reach.cost += i128::from(queue.price) * i128::from(left);
+                    break;
+                }
+            }
+            plan.clear();
+            let mut slot = queue.head;
+            while slot != NONE {
+                let order = &self.store.orders[slot];
+                if gone > 0 && own(order) && !order.has(flag::ALL_OR_NONE) {
+                    gone -= 1;
+                } else {
+                    plan.push((slot, order.leaves, self.store.shown(order)));
+                }
+                slot = order.next;
             }
             let mut turn = 0;
             while turn < plan.len() && left > 0 {

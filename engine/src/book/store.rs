@@ -4,8 +4,6 @@
 //! index, the list of touched levels and the state hash cannot drift apart. What *should* change is
 //! decided elsewhere.
 
-use core::cmp::Ordering;
-
 use tessera_types::{
     AccountId, Event, InstrumentId, MatchAlgo, OrderId, Price, Qty, SessionId, Side,
 };
@@ -281,7 +279,7 @@ impl Store {
         let order = &self.orders[slot];
         let queued = order.queue != NONE;
         if queued {
-            self.sum.subtract(self.identity_fact(slot));
+            self.sum.subtract(self.fact(slot));
         }
         let order = &mut self.orders[slot];
         let space = order.session().get();
@@ -291,7 +289,7 @@ impl Store {
         }
         order.cl_ord_id = cl_ord_id;
         if queued {
-            self.sum.add(self.identity_fact(slot));
+            self.sum.add(self.fact(slot));
         }
     }
 
@@ -398,8 +396,7 @@ impl Store {
         queue.open += u128::from(leaves);
         queue.orders += 1;
         self.link_last(slot, at, place);
-        self.sum.add(self.identity_fact(slot));
-        self.sum.add(self.open_fact(slot));
+        self.sum.add(self.fact(slot));
         match place {
             Place::Book => book.aon_resting += u32::from(aon),
             Place::Stop | Place::Trail => book.stops_waiting += 1,
@@ -409,8 +406,7 @@ impl Store {
 
     /// Takes an order out of its queue; the record stays.
     pub(crate) fn detach(&mut self, book: &mut Book, slot: u32) {
-        self.sum.subtract(self.open_fact(slot));
-        self.sum.subtract(self.identity_fact(slot));
+        self.sum.subtract(self.fact(slot));
         let order = &self.orders[slot];
         let at = order.queue;
         let place = self.queues[at].place();
@@ -454,7 +450,7 @@ impl Store {
             self.end(book, slot);
             return true;
         }
-        self.sum.subtract(self.open_fact(slot));
+        self.sum.subtract(self.fact(slot));
         let queue = &mut self.queues[at];
         queue.open -= u128::from(qty);
         let order = &mut self.orders[slot];
@@ -481,7 +477,7 @@ impl Store {
             }
             _ => queue.visible -= u128::from(qty),
         }
-        self.sum.add(self.open_fact(slot));
+        self.sum.add(self.fact(slot));
         false
     }
 
@@ -492,7 +488,7 @@ impl Store {
         if self.queues[at].place() == Place::Book {
             self.touch(at);
         }
-        self.sum.subtract(self.open_fact(slot));
+        self.sum.subtract(self.fact(slot));
         let before = self.shown(&self.orders[slot]);
         let order = &mut self.orders[slot];
         debug_assert!(qty < order.leaves);
@@ -506,7 +502,7 @@ impl Store {
         let queue = &mut self.queues[at];
         queue.open -= u128::from(qty);
         queue.visible = queue.visible - u128::from(before) + u128::from(after);
-        self.sum.add(self.open_fact(slot));
+        self.sum.add(self.fact(slot));
     }
 
     /// Sets open and filled quantity of an order that stands in no queue.
@@ -552,23 +548,21 @@ impl Store {
 
     /// Changes a queued order in a way that leaves its queue alone.
     pub(crate) fn amend(&mut self, slot: u32, change: impl FnOnce(&mut Order, Option<&mut Ext>)) {
-        self.sum.subtract(self.open_fact(slot));
-        self.sum.subtract(self.identity_fact(slot));
+        self.sum.subtract(self.fact(slot));
         let order = &mut self.orders[slot];
         let ext = order.ext();
         change(order, ext.map(|ext| &mut self.exts[ext]));
-        self.sum.add(self.identity_fact(slot));
-        self.sum.add(self.open_fact(slot));
+        self.sum.add(self.fact(slot));
     }
 
     /// Makes an order's fills count no more, as a kept quote asks.
     pub(crate) fn forget_fills(&mut self, slot: u32) {
-        self.sum.subtract(self.open_fact(slot));
+        self.sum.subtract(self.fact(slot));
         match self.orders[slot].ext() {
             None => self.orders[slot].set_plain_cum(0),
             Some(ext) => self.exts[ext].cum = 0,
         }
-        self.sum.add(self.open_fact(slot));
+        self.sum.add(self.fact(slot));
     }
 
     #[inline]
@@ -721,24 +715,24 @@ impl Store {
     }
 
     /// Tells which levels are not what they were before the command.
+    #[inline]
     pub(crate) fn emit_levels(&mut self, mut emit: impl FnMut(Event)) {
         if self.touched.is_empty() {
             return;
         }
         let mut touched = core::mem::take(&mut self.touched);
-        if touched.len() > 1 {
-            // Stable, so that of two records of one price the older comes first: a level that ended
-            // and came back within the command has both.
-            touched.sort_by(Touched::compare);
-        }
-        for group in touched.chunk_by(|a, b| a.compare(b) == Ordering::Equal) {
-            let before = group[0];
+        Touched::sort(&mut touched);
+        let mut at = 0;
+        while at < touched.len() {
+            let before = touched[at];
             let (mut qty, mut orders) = (Qty::ZERO, 0);
-            for record in group {
-                if let Some(queue) = self.still_there(record) {
+            // A level that ended and came back within the command has two records.
+            while at < touched.len() && touched[at].key() == before.key() {
+                if let Some(queue) = self.still_there(&touched[at]) {
                     queue.set_touched(false);
                     (qty, orders) = (queue.shown(), queue.orders);
                 }
+                at += 1;
             }
             if (qty, orders) != (before.qty, before.orders) {
                 emit(Event::Level {
@@ -773,44 +767,33 @@ impl Store {
         self.sum
     }
 
-    /// Who the order is and where it stands.
+    /// Who the order is, where it stands, and what of it is open, filled and visible.
     #[inline]
-    fn identity_fact(&self, slot: u32) -> u128 {
+    fn fact(&self, slot: u32) -> u128 {
         let order = &self.orders[slot];
         let queue = &self.queues[order.queue];
-        let more = match order.ext() {
-            None => 0,
-            Some(ext) => ext_word(&self.exts[ext]),
+        let (cum, shown, more) = match order.ext() {
+            None => (order.plain_cum(), order.leaves, 0),
+            Some(ext) => {
+                let ext = &self.exts[ext];
+                let shown = if ext.display == 0 {
+                    order.leaves
+                } else {
+                    ext.shown
+                };
+                (ext.cum, shown, ext_word(ext))
+            }
         };
         mix([
             order.id,
             order.cl_ord_id,
             order.owner_word(),
-            queue.home_word(),
+            queue.home_word() ^ more,
             queue.price.cast_unsigned(),
-            more,
+            order.leaves,
+            cum,
+            shown,
         ])
-    }
-
-    /// What of it is open, filled and visible.
-    #[inline]
-    fn open_fact(&self, slot: u32) -> u128 {
-        let order = &self.orders[slot];
-        let (cum, shown) = match order.ext() {
-            None => (order.plain_cum(), order.leaves),
-            Some(ext) => {
-                let ext = &self.exts[ext];
-                (
-                    ext.cum,
-                    if ext.display == 0 {
-                        order.leaves
-                    } else {
-                        ext.shown
-                    },
-                )
-            }
-        };
-        mix([order.id, order.leaves, cum, shown])
     }
 
     // ---- checking ----
@@ -819,8 +802,7 @@ impl Store {
     fn sum_from_scratch(&self) -> StateSum {
         let mut sum = StateSum::default();
         for (slot, order) in self.orders.iter() {
-            sum.add(self.identity_fact(slot));
-            sum.add(self.open_fact(slot));
+            sum.add(self.fact(slot));
             if order.prev != NONE && ranks_by_arrival(self.queues[order.queue].place()) {
                 sum.add(mix([self.orders[order.prev].id, order.id]));
             }
@@ -991,8 +973,20 @@ impl Store {
 }
 
 impl Touched {
-    fn compare(&self, other: &Self) -> Ordering {
-        (self.instrument, self.side, self.price).cmp(&(other.instrument, other.side, other.price))
+    #[inline]
+    fn key(&self) -> (InstrumentId, Side, i64) {
+        (self.instrument, self.side, self.price)
+    }
+
+    /// Sorts by level; of two records of one level the older stays first.
+    #[inline]
+    fn sort(touched: &mut [Self]) {
+        match touched {
+            [] | [_] => {}
+            [a, b] if a.key() <= b.key() => {}
+            [a, b] => core::mem::swap(a, b),
+            more => more.sort_by_key(Self::key),
+        }
     }
 }
 

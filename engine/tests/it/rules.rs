@@ -975,3 +975,43 @@ fn what_a_session_cannot_do_changes_nothing_but_its_mark() {
         "#]],
     );
 }
+
+#[test]
+fn an_all_or_none_order_has_no_part_in_a_shared_level() {
+    check(
+        "list X algo=pro_rata | a#1 sell 3 @ 95 aon | b#2 sell 8 @ 95 | a#3 buy 3 @ 97 stp=cancel_new | a#4 buy 4 @ 97 fok stp=cancel_new",
+        expect![[r#"
+            1 listed   1
+            2 accepted a#1 sell 3 @ 95
+            3 accepted b#2 sell 8 @ 95
+            4 accepted a#3 buy 3 @ 97
+            4 trade    b#2 a#3 3 @ 95 buy open 5 0
+            5 accepted a#4 buy 4 @ 97
+            5 trade    b#2 a#4 4 @ 95 buy open 1 0
+            = bids asks 95x4(2)
+        "#]],
+    );
+}
+
+#[test]
+fn a_shared_level_deals_with_its_own_party_first() {
+    check(
+        "list X algo=pro_rata | b#1 sell 6 @ 95 | a#2 sell 4 @ 95 | c#3 sell 2 @ 95 | a#4 buy 6 @ 95 fok stp=cancel_new | a#5 buy 6 @ 95 fok stp=decrement | a#6 buy 6 @ 95 stp=cancel_old",
+        expect![[r#"
+            1 listed   1
+            2 accepted b#1 sell 6 @ 95
+            3 accepted a#2 sell 4 @ 95
+            4 accepted c#3 sell 2 @ 95
+            5 accepted a#4 buy 6 @ 95
+            5 canceled a#4 open 6 filled 0 fok
+            6 accepted a#5 buy 6 @ 95
+            6 canceled a#5 open 6 filled 0 fok
+            7 accepted a#6 buy 6 @ 95
+            7 canceled a#2 open 4 filled 0 stp
+            7 trade    b#1 a#6 4 @ 95 buy open 2 2
+            7 trade    c#3 a#6 1 @ 95 buy open 1 1
+            7 trade    b#1 a#6 1 @ 95 buy open 1 0
+            = bids asks 95x2(2)
+        "#]],
+    );
+}
