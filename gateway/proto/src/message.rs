@@ -209,7 +209,10 @@ macro_rules! record {
             #[inline]
             fn write(&self, out: &mut Vec<u8>) {
                 let raw = pairs!($(self.$field.to_raw()),+);
-                wire::encode_into(&raw, out).expect("fixed-width fields always fit a Vec");
+                let start = out.len();
+                out.resize(start + Self::WIDTH, 0);
+                wire::encode_to_slice(&raw, &mut out[start..])
+                    .expect("fields are as wide as they say");
             }
 
             #[inline]
