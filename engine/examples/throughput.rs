@@ -12,7 +12,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
     clippy::disallowed_types,
     clippy::disallowed_methods,
     reason = "a measurement takes the time, and its numbers are small"
@@ -184,7 +183,7 @@ impl Flow {
         self.dice ^= self.dice >> 12;
         self.dice ^= self.dice << 25;
         self.dice ^= self.dice >> 27;
-        (self.dice.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) * bound >> 32
+        ((self.dice.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) * bound) >> 32
     }
 
     /// A passive price: near the touch mostly, deeper when many orders rest.

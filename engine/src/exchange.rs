@@ -196,7 +196,7 @@ impl Exchange {
 
     // ---- answers ----
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn emit<S: EventSink + ?Sized>(&mut self, event: Event, sink: &mut S) {
         self.events.add(&event);
         sink.emit(event);

@@ -5,8 +5,8 @@
 
 use tessera_types::{
     Cancel, CancelReason, ClOrdId, ClientHeader, CommandKind, Event, EventSink, ExecInst,
-    ExpireReason, InstrumentId, MassCancel, NewOrder, OrdType, OrderTarget, Phase, Price, Qty,
-    Reduce, RejectReason, Replace, SessionId, Side, TimeInForce,
+    ExpireReason, InstrumentId, MassCancel, MatchAlgo, NewOrder, OrdType, OrderTarget, Phase,
+    Price, Qty, Reduce, RejectReason, Replace, SessionId, Side, TimeInForce,
 };
 
 use crate::book::matching::{Entry, Least, Rest};
@@ -316,6 +316,8 @@ impl Exchange {
             if open < leaves {
                 self.store.shrink(slot, leaves - open);
             }
+        } else if let Some(price) = self.moves_only(plan) {
+            self.store.reprice(&mut self.books[number], slot, price);
         } else {
             self.store.detach(&mut self.books[number], slot);
             self.store.set_open(slot, open, 0);
@@ -332,6 +334,21 @@ impl Exchange {
             }
         }
         self.retry_all_or_none(number, sink);
+    }
+
+    /// The new price of a plain order that changes nothing else and meets nobody there.
+    #[inline]
+    fn moves_only(&self, plan: &ReplacePlan) -> Option<i64> {
+        let order = &self.store.orders[plan.slot];
+        let book = &self.books[plan.number];
+        let plain = order.ext().is_none() && !order.has(flag::ALL_OR_NONE);
+        plan.limit.filter(|&price| {
+            plain
+                && plan.open == plan.leaves
+                && plan.limit != plan.old_limit
+                && book.algo == MatchAlgo::Fifo
+                && !self.would_cross(book, order.side(), price)
+        })
     }
 
     pub(crate) fn on_mass_cancel<S: EventSink + ?Sized>(

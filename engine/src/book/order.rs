@@ -376,10 +376,18 @@ impl Queue {
         self.home = self.home & !1 | u32::from(on);
     }
 
-    /// Instrument, place and side in one word.
+    /// Instrument, place and side in one word; of two books' levels the smaller one comes first in
+    /// the order of instrument and side.
     #[inline]
-    pub(crate) const fn home_word(&self) -> u64 {
-        (self.home & !1) as u64
+    pub(crate) const fn home(&self) -> u32 {
+        self.home & !1
+    }
+
+    /// Instrument and side of a [`home`](Self::home).
+    #[inline]
+    pub(crate) const fn parse_home(home: u32) -> (InstrumentId, Side) {
+        let side = if home & 2 == 0 { Side::Buy } else { Side::Sell };
+        (InstrumentId::new(home >> 4), side)
     }
 
     #[inline]

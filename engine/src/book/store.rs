@@ -4,9 +4,7 @@
 //! index, the list of touched levels and the state hash cannot drift apart. What *should* change is
 //! decided elsewhere.
 
-use tessera_types::{
-    AccountId, Event, InstrumentId, MatchAlgo, OrderId, Price, Qty, SessionId, Side,
-};
+use tessera_types::{AccountId, Event, MatchAlgo, OrderId, Price, Qty, SessionId, Side};
 
 use super::index::IdIndex;
 use super::ladder::{Ladder, Node};
@@ -45,12 +43,11 @@ pub(crate) struct Store {
 /// A level before the command that is being applied.
 #[derive(Clone, Copy, Debug)]
 struct Touched {
-    instrument: InstrumentId,
-    side: Side,
     price: i64,
-    rank: u64,
-    queue: u32,
     qty: Qty,
+    /// Instrument and side, in the order of level events.
+    home: u32,
+    queue: u32,
     orders: u32,
 }
 
@@ -431,6 +428,33 @@ impl Store {
         }
     }
 
+    /// Moves a plain order of the book to the end of the queue at another price: what
+    /// [`detach`](Self::detach) and [`attach`](Self::attach) do, for the most frequent request.
+    pub(crate) fn reprice(&mut self, book: &mut Book, slot: u32, price: i64) {
+        self.sum.subtract(self.fact(slot));
+        let order = &self.orders[slot];
+        debug_assert!(order.ext().is_none() && !order.has(flag::ALL_OR_NONE));
+        let (from, side, leaves) = (order.queue, order.side(), u128::from(order.leaves));
+        self.touch(from);
+        let queue = &mut self.queues[from];
+        queue.visible -= leaves;
+        queue.open -= leaves;
+        queue.orders -= 1;
+        let empty = queue.orders == 0;
+        self.unlink(slot, from, Place::Book);
+        if empty {
+            self.drop_queue(book, from);
+        }
+        let to = self.queue_for(book, Place::Book, side, price);
+        self.touch(to);
+        let queue = &mut self.queues[to];
+        queue.visible += leaves;
+        queue.open += leaves;
+        queue.orders += 1;
+        self.link_last(slot, to, Place::Book);
+        self.sum.add(self.fact(slot));
+    }
+
     /// Ends a live order: out of its queue, out of the index, record freed.
     pub(crate) fn end(&mut self, book: &mut Book, slot: u32) {
         self.detach(book, slot);
@@ -702,43 +726,41 @@ impl Store {
         if queue.touched() {
             return;
         }
-        queue.set_touched(true);
         self.touched.push(Touched {
-            instrument: queue.instrument(),
-            side: queue.side(),
             price: queue.price,
-            rank: queue.rank,
-            queue: at,
             qty: queue.shown(),
+            home: queue.home(),
+            queue: at,
             orders: queue.orders,
         });
+        queue.set_touched(true);
     }
 
-    /// Tells which levels are not what they were before the command.
+    /// Tells which levels are not what they were before the command, in order of instrument, side
+    /// and price.
     #[inline]
     pub(crate) fn emit_levels(&mut self, mut emit: impl FnMut(Event)) {
-        if self.touched.is_empty() {
-            return;
-        }
         let mut touched = core::mem::take(&mut self.touched);
         Touched::sort(&mut touched);
         let mut at = 0;
-        while at < touched.len() {
-            let before = touched[at];
-            let (mut qty, mut orders) = (Qty::ZERO, 0);
+        while let Some(&before) = touched.get(at) {
+            let (mut qty, mut orders) = self.settle(&before);
+            at += 1;
             // A level that ended and came back within the command has two records.
-            while at < touched.len() && touched[at].key() == before.key() {
-                if let Some(queue) = self.still_there(&touched[at]) {
-                    queue.set_touched(false);
-                    (qty, orders) = (queue.shown(), queue.orders);
+            while let Some(again) = touched.get(at).filter(|again| again.key() == before.key()) {
+                let now = self.settle(again);
+                if now.1 > 0 {
+                    (qty, orders) = now;
                 }
                 at += 1;
             }
             if (qty, orders) != (before.qty, before.orders) {
+                let (instrument, side) = Queue::parse_home(before.home);
+                let price = Price::from_ticks(before.price);
                 emit(Event::Level {
-                    instrument: before.instrument,
-                    side: before.side,
-                    price: Price::from_ticks(before.price),
+                    instrument,
+                    side,
+                    price,
                     qty,
                     orders,
                 });
@@ -748,16 +770,17 @@ impl Store {
         self.touched = touched;
     }
 
-    /// The touched level, unless it has ended since. A record that was used again for another level
-    /// differs in rank or home.
-    fn still_there(&mut self, record: &Touched) -> Option<&mut Queue> {
+    /// What a touched level is now, nothing when it has ended; its mark goes. A record that was used
+    /// again for another level differs in price or home.
+    #[inline]
+    fn settle(&mut self, record: &Touched) -> (Qty, u32) {
         let queue = &mut self.queues[record.queue];
-        (queue.next_free().is_none()
-            && queue.rank == record.rank
-            && queue.place() == Place::Book
-            && queue.side() == record.side
-            && queue.instrument() == record.instrument)
-            .then_some(queue)
+        if queue.home() != record.home || queue.price != record.price || queue.next_free().is_some()
+        {
+            return (Qty::ZERO, 0);
+        }
+        queue.set_touched(false);
+        (queue.shown(), queue.orders)
     }
 
     // ---- state hash ----
@@ -788,7 +811,7 @@ impl Store {
             order.id,
             order.cl_ord_id,
             order.owner_word(),
-            queue.home_word() ^ more,
+            u64::from(queue.home()) ^ more,
             queue.price.cast_unsigned(),
             order.leaves,
             cum,
@@ -974,8 +997,8 @@ impl Store {
 
 impl Touched {
     #[inline]
-    fn key(&self) -> (InstrumentId, Side, i64) {
-        (self.instrument, self.side, self.price)
+    fn key(&self) -> (u32, i64) {
+        (self.home, self.price)
     }
 
     /// Sorts by level; of two records of one level the older stays first.
@@ -983,8 +1006,11 @@ impl Touched {
     fn sort(touched: &mut [Self]) {
         match touched {
             [] | [_] => {}
-            [a, b] if a.key() <= b.key() => {}
-            [a, b] => core::mem::swap(a, b),
+            [a, b] => {
+                if b.key() < a.key() {
+                    core::mem::swap(a, b);
+                }
+            }
             more => more.sort_by_key(Self::key),
         }
     }

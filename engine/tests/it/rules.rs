@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use crate::script::{check, check_levels};
+use crate::script::{check, check_levels, hash_after};
 
 #[test]
 fn price_then_time() {
@@ -1012,6 +1012,85 @@ fn a_shared_level_deals_with_its_own_party_first() {
             7 trade    c#3 a#6 1 @ 95 buy open 1 1
             7 trade    b#1 a#6 1 @ 95 buy open 1 0
             = bids asks 95x2(2)
+        "#]],
+    );
+}
+
+#[test]
+fn the_state_hash_knows_what_matters_and_nothing_else() {
+    let base = hash_after("a#1 sell 5 @ 100 | b#2 sell 5 @ 100");
+    for same in [
+        "a#1 sell 5 @ 101 | b#2 sell 5 @ 100 | a#1 replace price 100 | b#2 replace price 99 | b#2 replace price 100",
+        "a#1 sell 5 @ 100 | b#2 sell 9 @ 100 | b#2 reduce by 4 | c#3 cancel",
+        "a#1 sell 5 @ 100 | b#7 sell 5 @ 100 | b#7 replace id 2",
+        "a#1 sell 5 @ 100 | b#2 sell 5 @ 100 | phase halt | phase auction | phase continuous",
+    ] {
+        assert_eq!(hash_after(same), base, "{same}");
+    }
+    for other in [
+        "a#1 sell 5 @ 100",
+        "a#1 sell 5 @ 100 | a#2 sell 5 @ 100",
+        "a#1 sell 5 @ 100 | b#2 sell 5 @ 101",
+        "a#1 sell 5 @ 100 | b#2 sell 4 @ 100",
+        "a#1 sell 5 @ 100 | b#3 sell 5 @ 100",
+        "a#1 sell 5 @ 100 | b#2 sell 5 @ 100 day",
+        "a#1 sell 5 @ 100 | b#2 sell 5 @ 100 gtd=7",
+        "a#1 sell 5 @ 100 | b#2 sell 5 @ 100 post",
+        "a#1 sell 5 @ 100 | b#2 sell 5 @ 100 stp=cancel_old",
+        "a#1 sell 5 @ 100 | b#2 sell 5 @ 100 iceberg=2",
+        "a#1 sell 5 @ 100 | b#2 sell 5 @ 100 iceberg=3",
+        "a#1 sell 5 @ 100 | b#2 sell 5 stop=100",
+        "a#1 sell 5 @ 100 | b#2 sell 5 trail=100",
+        "a#1 sell 5 @ 100 | b#2 sell 5 @ 100 | a#1 replace qty 6 | a#1 replace qty 5",
+        "a#1 sell 5 @ 100 | b#2 sell 5 @ 100 | a#3 buy 1 market fok budget=0",
+        "a#1 sell 5 @ 100 | b#2 sell 5 @ 100 | phase halt",
+        "a#1 sell 5 @ 100 | b#2 sell 5 @ 100 | phase continuous ref 9",
+        "a#1 sell 5 @ 100 | b#2 sell 5 @ 100 | list X",
+        "a#1 sell 5 @ 100 | b#2 sell 5 @ 100 | logon s",
+        "a#1 sell 5 @ 100 | b#2 sell 5 @ 100 | time 5",
+        "a#1 sell 6 @ 100 | b#2 sell 5 @ 100 | c#3 buy 1 @ 100",
+    ] {
+        assert_ne!(hash_after(other), base, "{other}");
+    }
+    assert_eq!(
+        hash_after("a#1 sell 5 stop=9 | b#2 sell 5 stop=9"),
+        hash_after(
+            "a#1 sell 5 stop=9 | b#2 sell 5 stop=9 | a#1 replace stop 8 | a#1 replace stop 9"
+        ),
+        "stops are elected by age, so their place in a queue means nothing"
+    );
+}
+
+#[test]
+fn the_clock_may_reach_its_end() {
+    check(
+        "a#1 buy 1 @ 9 gtd=18446744073709551615 | time 18446744073709551615 | a#2 buy 1 @ 9 gtd=18446744073709551615 | a#3 buy 1 @ 9",
+        expect![[r#"
+            1 accepted a#1 buy 1 @ 9
+            2 expired  a#1 open 1 gtd
+            3 rejected new #2 expired
+            4 accepted a#3 buy 1 @ 9
+            = bids 9x1(1) asks
+        "#]],
+    );
+}
+
+#[test]
+fn quantities_and_prices_at_their_ends() {
+    check(
+        "list X min_price=-9223372036854775808 | a#1 sell 9223372036854775807 @ 9223372036854775807 | b#2 sell 9223372036854775807 @ 9223372036854775807 | c#3 sell 9223372036854775807 @ 9223372036854775807 | d#4 buy 9223372036854775807 @ 9223372036854775807 fok budget=1 | e#5 buy 1 @ -9223372036854775808 | d#6 buy 9223372036854775807 market | f#7 sell 9223372036854775808 @ 1",
+        expect![[r#"
+            1 listed   1
+            2 accepted a#1 sell 9223372036854775807 @ 9223372036854775807
+            3 accepted b#2 sell 9223372036854775807 @ 9223372036854775807
+            4 accepted c#3 sell 9223372036854775807 @ 9223372036854775807
+            5 accepted d#4 buy 9223372036854775807 @ 9223372036854775807
+            5 canceled d#4 open 9223372036854775807 filled 0 fok
+            6 accepted e#5 buy 1 @ -9223372036854775808
+            7 accepted d#6 buy 9223372036854775807 @ 0
+            7 trade    a#1 d#6 9223372036854775807 @ 9223372036854775807 buy open 0 0
+            8 rejected new #7 bad_qty
+            = bids -9223372036854775808x1(1) asks 9223372036854775807x18446744073709551614(2)
         "#]],
     );
 }

@@ -41,7 +41,19 @@ pub(crate) fn check_levels(script: &str, expected: Expect) {
     expected.assert_eq(&run(script, true));
 }
 
+/// The state hash after a script; the clock stands still in all of them.
+pub(crate) fn hash_after(script: &str) -> [u8; 32] {
+    played(script, false).exchange.state_hash()
+}
+
 fn run(script: &str, levels: bool) -> String {
+    let mut bench = played(script, levels);
+    bench.compare_with_twin();
+    bench.book();
+    bench.out
+}
+
+fn played(script: &str, levels: bool) -> Bench {
     let mut bench = Bench::new(levels);
     bench.list(&["SIM"]);
     bench.out.clear();
@@ -54,9 +66,7 @@ fn run(script: &str, levels: bool) -> String {
         bench.line += 1;
         bench.command(command);
     }
-    bench.compare_with_twin();
-    bench.book();
-    bench.out
+    bench
 }
 
 struct Bench {
