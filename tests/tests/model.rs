@@ -3,32 +3,222 @@
 //! `TESSERA_MODEL_SEEDS=A..B` runs these seeds in place of the few that CI takes
 //! (`cargo xtask model --seeds A..B` sets it); `TESSERA_MODEL_COMMANDS` sets the length of a script.
 
+use std::collections::HashMap;
 use std::env;
 use std::ops::Range;
 use std::thread;
 
+use tessera::sim::Runner;
+use tessera_engine::{EngineConfig, Exchange};
 use tessera_tests::duel::{duel, shrink};
+use tessera_tests::model::Model;
 use tessera_tests::scripts::{Features, random_script};
+use tessera_types::{Event, Sequenced, wire};
 
-/// Seeds that CI takes: about ten seconds without optimisation.
-const CI_SEEDS: Range<u64> = 0..400;
+/// Seeds that CI takes: a few seconds without optimisation.
+const CI_SEEDS: Range<u64> = 0..300;
 const COMMANDS: usize = 150;
 
 #[test]
 fn engine_and_model_agree_on_random_scripts() {
+    for_each_seed(|seed, script| {
+        if let Err(difference) = duel(script) {
+            report(seed, script, difference.what);
+        }
+    });
+}
+
+/// The hash differs exactly when the model's state does, and does not tell how a state came about.
+#[test]
+fn the_state_hash_says_whether_two_states_are_equal() {
+    for_each_seed(|seed, script| {
+        let mut engine = runner(0, 0);
+        let mut model = Model::new(false);
+        let mut hash_of = HashMap::new();
+        let mut state_of = HashMap::new();
+        for line in script {
+            let _ = engine.line(line.as_bytes(), &mut String::new());
+            model.line(line);
+            let (state, hash) = (model.state(), engine.exchange().state_hash());
+            let known = hash_of.entry(state.clone()).or_insert(hash);
+            assert_eq!(*known, hash, "seed {seed}, {line}: one state, two hashes");
+            let known = state_of.entry(hash).or_insert_with(|| state.clone());
+            assert_eq!(*known, state, "seed {seed}, {line}: one hash, two states");
+        }
+    });
+}
+
+/// Neither the configuration nor the way through the journal's bytes changes a state.
+#[test]
+fn the_same_commands_lead_to_the_same_state() {
+    for_each_seed(|seed, script| {
+        let (mut one, mut other) = (runner(0, 0), runner(0x5eed, 10_000));
+        one.keep_commands();
+        for line in script {
+            let (mut lines, mut other_lines) = (String::new(), String::new());
+            let _ = one.line(line.as_bytes(), &mut lines);
+            let _ = other.line(line.as_bytes(), &mut other_lines);
+            assert_eq!(lines, other_lines, "seed {seed}, {line}");
+            let hashes = [&one, &other].map(|runner| runner.exchange().state_hash());
+            assert_eq!(hashes[0], hashes[1], "seed {seed}, {line}");
+        }
+        let mut replayed = Exchange::new(EngineConfig::default());
+        for sequenced in one.commands() {
+            let mut events: Vec<Event> = Vec::new();
+            replayed.apply(&through_the_journal(sequenced), &mut events);
+        }
+        assert_eq!(
+            replayed.state_hash(),
+            one.exchange().state_hash(),
+            "seed {seed}"
+        );
+        assert_eq!(replayed.events_digest(), one.exchange().events_digest());
+    });
+}
+
+/// Two neighbouring cancels, in either order, leave the same book with the same hash.
+#[test]
+fn the_state_hash_forgets_what_cannot_matter() {
+    for_each_seed(|seed, script| {
+        let ids = |lines: &[String]| -> Option<[String; 2]> {
+            let id = |line: &String| {
+                let line = line.strip_prefix("{\"op\":\"new\",\"id\":")?;
+                Some(line.split_once(',')?.0.to_owned())
+            };
+            Some([id(&lines[0])?, id(&lines[1])?])
+        };
+        let Some((at, [first, second])) = (0..script.len() - 1)
+            .rev()
+            .find_map(|at| ids(&script[at..at + 2]).map(|ids| (at, ids)))
+        else {
+            return;
+        };
+        let run = |ids: [&str; 2]| {
+            let (mut engine, mut model) = (runner(0, 0), Model::new(false));
+            let cancels = ids.map(|id| format!(r#"{{"op":"cancel","id":{id}}}"#));
+            for line in script[..at + 2].iter().chain(&cancels) {
+                let _ = engine.line(line.as_bytes(), &mut String::new());
+                model.line(line);
+            }
+            (model.state(), engine.exchange().state_hash())
+        };
+        let (one, other) = (run([&first, &second]), run([&second, &first]));
+        assert_eq!(one.0 == other.0, one.1 == other.1, "seed {seed}");
+    });
+}
+
+/// Scripts that engine and model once answered differently, shrunk.
+fn agree(script: &str) {
+    let script: Vec<String> = script.lines().map(|line| line.trim().to_owned()).collect();
+    if let Err(difference) = duel(&script) {
+        panic!("{difference}");
+    }
+}
+
+#[test]
+fn sharing_parameters_may_be_zero() {
+    agree(
+        r#"{"op":"instrument","instrument":"A","algo":"pro_rata","min_alloc":0}
+        {"op":"instrument","instrument":"B","algo":"top_pro_rata","top_min":0,"top_max":0}"#,
+    );
+}
+
+#[test]
+fn a_total_of_zero_cancels() {
+    agree(
+        r#"{"op":"new","id":23,"party":"B","side":"sell","price":103,"qty":3}
+        {"op":"replace","id":23,"qty":0}
+        {"op":"new","id":15,"party":"B","side":"buy","qty":3,"type":"trailing_stop","trail":2}
+        {"op":"replace","id":15,"qty":0}"#,
+    );
+}
+
+#[test]
+fn a_total_off_the_lot_is_refused_even_if_it_would_cancel() {
+    agree(
+        r#"{"op":"instrument","instrument":"I","lot":2}
+        {"op":"new","id":4,"party":"B","side":"sell","price":98,"qty":18}
+        {"op":"new","id":6,"party":"C","side":"buy","price":98,"qty":8}
+        {"op":"replace","id":4,"qty":7}
+        {"op":"replace","id":4,"qty":6}"#,
+    );
+}
+
+#[test]
+fn an_all_or_none_order_has_no_part_in_a_shared_level() {
+    agree(
+        r#"{"op":"instrument","instrument":"I","algo":"pro_rata"}
+        {"op":"new","id":4,"party":"A","side":"sell","price":95,"qty":3,"aon":true}
+        {"op":"new","id":15,"party":"B","side":"sell","price":95,"qty":8}
+        {"op":"new","id":35,"party":"A","side":"buy","price":97,"qty":3,"stp":"cancel_new"}
+        {"op":"new","id":36,"party":"C","side":"buy","price":97,"qty":8}"#,
+    );
+}
+
+#[test]
+fn a_share_of_an_iceberg_comes_slice_by_slice() {
+    agree(
+        r#"{"op":"instrument","instrument":"I","algo":"split","fifo_pct":76}
+        {"op":"new","id":8,"party":"A","side":"buy","price":102,"qty":8,"type":"iceberg","display":1}
+        {"op":"new","id":2,"party":"B","side":"buy","price":102,"qty":26}
+        {"op":"new","id":11,"party":"C","side":"sell","price":102,"qty":14}"#,
+    );
+}
+
+#[test]
+fn a_triggered_stop_that_waits_for_an_auction_has_no_price() {
+    agree(
+        r#"{"op":"new","id":3,"party":"C","side":"buy","price":103,"qty":2}
+        {"op":"new","id":4,"party":"B","side":"sell","price":95,"qty":2}
+        {"op":"phase","phase":"auction"}
+        {"op":"new","id":59,"party":"B","side":"sell","qty":3,"type":"stop","stop":103}
+        {"op":"replace","id":59,"qty":3}
+        {"op":"orders"}"#,
+    );
+}
+
+#[test]
+fn a_reduce_below_the_least_quantity_leaves_fill_or_kill_alone() {
+    agree(
+        r#"{"op":"new","id":4,"party":"C","side":"buy","qty":9,"type":"trailing_stop","trail":2,"tif":"fok","min_qty":3}
+        {"op":"reduce","id":4,"by":7}
+        {"op":"new","id":26,"party":"C","side":"buy","price":103,"qty":2}
+        {"op":"new","id":18,"party":"C","side":"buy","price":98,"qty":6}
+        {"op":"new","id":28,"party":"A","side":"sell","price":101,"qty":10}"#,
+    );
+}
+
+fn runner(index_seed: u64, expected_orders: usize) -> Runner {
+    let config = EngineConfig {
+        index_seed,
+        expected_orders,
+    };
+    Runner::new(config, true)
+}
+
+fn through_the_journal(sequenced: &Sequenced) -> Sequenced {
+    let mut payload = Vec::new();
+    let kind = wire::encode_command(&sequenced.command, sequenced.time, &mut payload)
+        .expect("a command of a script fits a record");
+    Sequenced {
+        command: wire::decode_command(kind, sequenced.time, &payload)
+            .expect("what was encoded can be decoded"),
+        ..*sequenced
+    }
+}
+
+/// Runs `test` on the script of every seed, on all processors.
+fn for_each_seed(test: impl Fn(u64, &[String]) + Sync) {
     let seeds = seeds();
     let commands = env::var("TESSERA_MODEL_COMMANDS")
         .map_or(COMMANDS, |text| text.parse().expect("a number of commands"));
     let workers = thread::available_parallelism().map_or(1, |count| count.get() as u64);
     thread::scope(|scope| {
         for worker in 0..workers {
-            let seeds = seeds.clone();
+            let (seeds, test) = (seeds.clone(), &test);
             scope.spawn(move || {
                 for seed in seeds.filter(|seed| seed % workers == worker) {
-                    let script = random_script(seed, Features::ALL, commands);
-                    if let Err(difference) = duel(&script) {
-                        report(seed, &script, difference.what);
-                    }
+                    test(seed, &random_script(seed, Features::ALL, commands));
                 }
             });
         }

@@ -174,7 +174,8 @@ impl Model {
         if order.tif == TimeInForce::Fok && !(whole && within_budget(&order, could.notional)) {
             return self.say_canceled(&order, "fok");
         }
-        if on_entry && could.qty < order.min_qty {
+        // Fill-or-kill asks for more than any minimum, one that a reduce left above the rest included.
+        if on_entry && order.tif != TimeInForce::Fok && could.qty < order.min_qty {
             return self.say_canceled(&order, "min_qty");
         }
         if !order.all_or_none || whole {

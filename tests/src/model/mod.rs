@@ -94,6 +94,39 @@ impl Model {
         std::mem::take(&mut self.out)
     }
 
+    /// Everything that can influence a later event, as text; places are counted within their queue,
+    /// so that it does not tell how the queues came about.
+    #[must_use]
+    pub fn state(&self) -> String {
+        let mut text = format!("clock {} next order {}\n", self.clock, self.next_age);
+        for listing in &self.listings {
+            let top = listing
+                .top
+                .map(|top| top.filter(|&age| self.orders.iter().any(|order| order.age == age)));
+            text += &format!(
+                "{:?} {} ref {:?} last {:?} top {top:?}\n",
+                listing.terms, listing.phase, listing.ref_price, listing.last_trade
+            );
+        }
+        for order in &self.orders {
+            let ahead = self.orders.iter().filter(|other| {
+                (other.instrument, other.side, other.price, other.state)
+                    == (order.instrument, order.side, order.price, State::Book)
+                    && other.place < order.place
+            });
+            let place = match order.state {
+                State::Book => ahead.count(),
+                State::Stop => 0,
+            };
+            let order = Order {
+                place: place as u64,
+                ..order.clone()
+            };
+            text += &format!("{order:?}\n");
+        }
+        text
+    }
+
     fn run(&mut self, line: ScriptLine<'_>) {
         let ScriptLine { time, command } = line;
         let op = command.op();

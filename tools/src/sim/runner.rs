@@ -22,6 +22,8 @@ pub struct Runner {
     seq: Seq,
     /// Events of the command being applied.
     events: Vec<Event>,
+    /// What the exchange has been asked, when somebody wants to know.
+    commands: Option<Vec<Sequenced>>,
 }
 
 /// What a line meant for `--strict`.
@@ -47,7 +49,19 @@ impl Runner {
             clock: Timestamp::ZERO,
             seq: Seq::ZERO,
             events: Vec::new(),
+            commands: None,
         }
+    }
+
+    /// Keeps every command from here on, as a journal would.
+    pub fn keep_commands(&mut self) {
+        self.commands = Some(Vec::new());
+    }
+
+    /// The commands kept; applied to another exchange, they lead to the same state.
+    #[must_use]
+    pub fn commands(&self) -> &[Sequenced] {
+        self.commands.as_deref().unwrap_or_default()
     }
 
     /// The exchange as the script has left it.
@@ -255,6 +269,9 @@ impl Runner {
             command,
         };
         self.exchange.apply(&sequenced, &mut self.events);
+        if let Some(commands) = &mut self.commands {
+            commands.push(sequenced);
+        }
     }
 
     fn note_listing(&mut self, name: &Name) {
@@ -282,6 +299,7 @@ impl Runner {
     fn forget_implicit(&mut self) {
         self.exchange = Exchange::new(self.config);
         self.seq = Seq::ZERO;
+        self.commands = self.commands.take().map(|_| Vec::new());
         self.names.unlist_all();
         let events = std::mem::take(&mut self.events);
         self.apply(Command::AdvanceTime(AdvanceTime));
