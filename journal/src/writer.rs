@@ -23,6 +23,7 @@ pub struct Writer {
     current: Option<Open>,
     carry: Carry,
     records: u64,
+    bytes: u64,
     scratch: Box<[u8; MAX_SLOTS * SLOT_BYTES]>,
     /// First command of the segment that is written now; its name.
     first_seq: Seq,
@@ -127,6 +128,7 @@ impl Writer {
             current,
             carry,
             records: 0,
+            bytes: 0,
             scratch,
             first_seq,
             is_stalled: false,
@@ -198,6 +200,9 @@ impl Writer {
     /// In mode `async` this also moves `durable`; the caller wakes whoever waits for it.
     pub fn publish(&mut self) -> Seq {
         let seq = self.carry.seq;
+        self.shared
+            .bytes_written
+            .store(self.bytes, Ordering::Relaxed);
         // After a failure nothing moves any more, `async` or not.
         if !self.shared.is_poisoned() {
             if let Some(position) = self.position() {

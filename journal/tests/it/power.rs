@@ -84,6 +84,7 @@ fn a_cut_at_any_call_keeps_what_was_acknowledged() {
             cuts += 1;
         }
     }
+    eprintln!("{cuts} power cuts");
     assert!(cuts > 300, "{cuts}");
 }
 
@@ -157,6 +158,7 @@ fn every_subset_of_the_sectors_of_a_tail() {
             cases += 1;
         }
     }
+    eprintln!("{cases} tails, {torn} torn");
     assert!(cases > 500 && torn > cases / 2, "{torn} torn of {cases}");
 }
 
