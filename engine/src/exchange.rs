@@ -16,6 +16,7 @@ use crate::book::Book;
 use crate::book::order::{Order, Place, flag};
 use crate::book::store::Store;
 use crate::digest::{EventsDigest, Folder};
+use crate::prefetch::PrefetchStep;
 use crate::sessions::Sessions;
 use crate::view::{DepthLevel, OrderState, OrderView, SessionView};
 
@@ -453,8 +454,19 @@ impl Exchange {
     }
 
     /// Asks the memory system for the lines that a coming command will touch. Changes nothing.
+    ///
+    /// Worth its cost when books or orders outgrow the caches: a command gets the steps in their
+    /// order, a few commands apart.
+    #[inline]
+    pub fn prefetch_step(&self, command: &Command, step: PrefetchStep) {
+        crate::prefetch::prefetch(&self.books, &self.store, command, step);
+    }
+
+    /// The hint for a caller that sees only the next command or two.
+    #[inline]
     pub fn prefetch(&self, command: &Command) {
-        crate::prefetch::prefetch(&self.books, &self.store, command);
+        self.prefetch_step(command, PrefetchStep::Index);
+        self.prefetch_step(command, PrefetchStep::Order);
     }
 
     /// Walks every structure and panics at the first thing that does not fit. For tests: slow.

@@ -22,4 +22,5 @@ mod stops;
 mod view;
 
 pub use exchange::{EngineConfig, Exchange};
+pub use prefetch::PrefetchStep;
 pub use view::{DepthLevel, OrderState, OrderView, SessionView};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tessera_engine::{EngineConfig, Exchange};
+use tessera_engine::{EngineConfig, Exchange, PrefetchStep};
 use tessera_types::{
     AccountId, AdvanceTime, Cancel, ClOrdId, ClientHeader, Command, ConnToken, Event, ExecInst,
     FenceReason, Generation, Instrument, InstrumentId, ListInstrument, MassCancel, MassQuote,
@@ -414,7 +414,13 @@ fn run(seed: u64, count: u64, every: u64, wild: Wildness, seen: &mut Seen) {
         let command = sequenced(seq, command);
         events.clear();
         twin_events.clear();
-        exchange.prefetch(&command.command);
+        for step in [
+            PrefetchStep::Index,
+            PrefetchStep::Order,
+            PrefetchStep::Level,
+        ] {
+            exchange.prefetch_step(&command.command, step);
+        }
         exchange.apply(&command, &mut events);
         twin.apply(&command, &mut twin_events);
         assert_eq!(events, twin_events, "events of command {seq}");
