@@ -3,11 +3,12 @@
 //! `TESSERA_MODEL_SEEDS=A..B` runs these seeds in place of the few that CI takes
 //! (`cargo xtask model --seeds A..B` sets it); `TESSERA_MODEL_COMMANDS` sets the length of a script.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::env;
 use std::ops::Range;
 use std::thread;
 
+use serde_json::Value;
 use tessera::sim::Runner;
 use tessera_engine::{EngineConfig, Exchange};
 use tessera_tests::duel::{duel, shrink};
@@ -26,19 +27,59 @@ fn engine_and_model_agree_on_random_scripts() {
             report(seed, script, difference.what);
         }
     });
+    println!(
+        "engine and model agree on the scripts of seeds {:?}",
+        seeds()
+    );
+}
+
+/// Scripts that no longer reach something would let every other test here pass.
+#[test]
+fn random_scripts_reach_every_event_and_reason() {
+    let mut reached = BTreeSet::new();
+    for seed in 0..80 {
+        let mut engine = runner(0, 0, true);
+        for line in random_script(seed, Features::ALL, COMMANDS) {
+            let mut lines = String::new();
+            let _ = engine.line(line.as_bytes(), &mut lines);
+            for event in lines.lines() {
+                let event: Value = serde_json::from_str(event).expect("an event line is JSON");
+                let word = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
+                let detail = ["reason", "aggressor", "state", "phase"].map(word).concat();
+                reached.insert(format!("{} {detail}", word("ev")).trim_end().to_owned());
+            }
+        }
+    }
+    let expected = "\
+        accepted, auction, canceled fok, canceled ioc, canceled mass_cancel, canceled min_qty, \
+        canceled no_liquidity, canceled replaced, canceled requote, canceled stp, canceled user, \
+        depth, expired day, expired gtd, fill buy, fill none, fill sell, instrument, level, \
+        mass_canceled, order open, order stop, phase auction, phase closed, phase continuous, \
+        phase halt, reduced, reduced stp, rejected bad_field, rejected bad_price, \
+        rejected bad_qty, rejected closed, rejected crossed_quote, rejected duplicate_id, \
+        rejected duplicate_instrument, rejected expired, rejected halted, \
+        rejected missing_field, rejected parse_error, rejected post_only, \
+        rejected time_backwards, rejected unknown_instrument, rejected unknown_op, \
+        rejected unknown_order, rejected wrong_phase, replaced, triggered";
+    let missing: Vec<&str> = expected
+        .split(", ")
+        .filter(|kind| !reached.contains(*kind))
+        .collect();
+    assert!(missing.is_empty(), "not reached: {missing:?}");
 }
 
 /// The hash differs exactly when the model's state does, and does not tell how a state came about.
 #[test]
 fn the_state_hash_says_whether_two_states_are_equal() {
     for_each_seed(|seed, script| {
-        let mut engine = runner(0, 0);
+        let mut engine = runner(0, 0, false);
         let mut model = Model::new(false);
         let mut hash_of = HashMap::new();
         let mut state_of = HashMap::new();
         for line in script {
-            let _ = engine.line(line.as_bytes(), &mut String::new());
-            model.line(line);
+            let mut lines = String::new();
+            let _ = engine.line(line.as_bytes(), &mut lines);
+            assert_eq!(lines, model.line(line), "seed {seed}, without level events");
             let (state, hash) = (model.state(), engine.exchange().state_hash());
             let known = hash_of.entry(state.clone()).or_insert(hash);
             assert_eq!(*known, hash, "seed {seed}, {line}: one state, two hashes");
@@ -52,7 +93,7 @@ fn the_state_hash_says_whether_two_states_are_equal() {
 #[test]
 fn the_same_commands_lead_to_the_same_state() {
     for_each_seed(|seed, script| {
-        let (mut one, mut other) = (runner(0, 0), runner(0x5eed, 10_000));
+        let (mut one, mut other) = (runner(0, 0, true), runner(0x5eed, 10_000, true));
         one.keep_commands();
         for line in script {
             let (mut lines, mut other_lines) = (String::new(), String::new());
@@ -94,7 +135,7 @@ fn the_state_hash_forgets_what_cannot_matter() {
             return;
         };
         let run = |ids: [&str; 2]| {
-            let (mut engine, mut model) = (runner(0, 0), Model::new(false));
+            let (mut engine, mut model) = (runner(0, 0, false), Model::new(false));
             let cancels = ids.map(|id| format!(r#"{{"op":"cancel","id":{id}}}"#));
             for line in script[..at + 2].iter().chain(&cancels) {
                 let _ = engine.line(line.as_bytes(), &mut String::new());
@@ -188,12 +229,12 @@ fn a_reduce_below_the_least_quantity_leaves_fill_or_kill_alone() {
     );
 }
 
-fn runner(index_seed: u64, expected_orders: usize) -> Runner {
+fn runner(index_seed: u64, expected_orders: usize, levels: bool) -> Runner {
     let config = EngineConfig {
         index_seed,
         expected_orders,
     };
-    Runner::new(config, true)
+    Runner::new(config, levels)
 }
 
 fn through_the_journal(sequenced: &Sequenced) -> Sequenced {
