@@ -151,9 +151,7 @@ fn tell(
 }
 
 fn link_of(state: &ShardState, session: SessionId) -> Option<Rc<Link>> {
-    let life = state.life(session)?;
-    let link = life.link.borrow();
-    link.clone()
+    state.life(session)?.link()
 }
 
 fn concerned(event: &Event) -> impl Iterator<Item = SessionId> {

@@ -15,13 +15,14 @@
 //! ```
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use tessera_proto::Monotime;
 use tessera_proto::codes::CancelOnDisconnect;
 use tessera_types::{ConnToken, FenceReason, Generation, Name, SessionFence, SessionId, Timestamp};
 
 use crate::link::Link;
+use crate::ports::ClaimedLife;
 
 /// One life of a session.
 #[derive(Debug)]
@@ -31,14 +32,15 @@ pub(crate) struct Life {
     /// The connection that asked for it.
     pub(crate) token: ConnToken,
     pub(crate) phase: Cell<LifePhase>,
-    /// When the logon went to the core.
-    pub(crate) since: Monotime,
+    /// When the core was asked for something it has not answered: the logon, or the fence.
+    pub(crate) asked: Cell<Monotime>,
     /// The engine's number; 0 while starting.
     pub(crate) session: Cell<SessionId>,
     /// The present generation: fences that do not end the life (the kill switch) raise it.
     pub(crate) generation: Cell<Generation>,
-    /// The connection, while there is one.
-    pub(crate) link: RefCell<Option<Rc<Link>>>,
+    /// The connection, while there is one. It owns its life, and not the other way round: a cycle
+    /// would keep the socket of a shard that died.
+    link: RefCell<Weak<Link>>,
 }
 
 /// Where a life stands.
@@ -96,16 +98,50 @@ impl Departure {
 }
 
 impl Life {
-    pub(crate) fn starting(name: Name, link: Rc<Link>, since: Monotime) -> Rc<Self> {
+    pub(crate) fn starting(name: Name, link: &Rc<Link>, now: Monotime) -> Rc<Self> {
         Rc::new(Self {
             name,
             token: link.token,
-            since,
+            asked: Cell::new(now),
             phase: Cell::new(LifePhase::Starting),
             session: Cell::default(),
             generation: Cell::default(),
-            link: RefCell::new(Some(link)),
+            link: RefCell::new(Rc::downgrade(link)),
         })
+    }
+
+    /// A life that a former run of the shard has left behind, on its way out.
+    pub(crate) fn orphaned(
+        name: Name,
+        token: ConnToken,
+        claimed: ClaimedLife,
+        now: Monotime,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            name,
+            token,
+            asked: Cell::new(now),
+            phase: Cell::new(LifePhase::Fencing),
+            session: Cell::new(claimed.session),
+            generation: Cell::new(claimed.generation),
+            link: RefCell::default(),
+        })
+    }
+
+    /// The connection, while there is one.
+    pub(crate) fn link(&self) -> Option<Rc<Link>> {
+        self.link.borrow().upgrade()
+    }
+
+    /// The connection goes its own way.
+    pub(crate) fn take_link(&self) -> Option<Rc<Link>> {
+        self.link.take().upgrade()
+    }
+
+    /// The fence is about to go to the core.
+    pub(crate) fn begin_fencing(&self, now: Monotime) {
+        self.phase.set(LifePhase::Fencing);
+        self.asked.set(now);
     }
 
     /// The command that ends the present generation.

@@ -842,7 +842,7 @@ impl Link {
         {
             let (mode, _) = self.cancel_on_disconnect();
             let cancel = Departure::Logout.cancels(mode);
-            life.phase.set(LifePhase::Fencing);
+            life.begin_fencing(state.clock.now());
             state.submit_fence_in_order(life.fence(FenceReason::Logout, cancel, utc()));
         }
     }

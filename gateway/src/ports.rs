@@ -15,7 +15,8 @@ use tessera_market_data::{FeedItem, SnapshotRequest};
 use tessera_ring::spsc::{Consumer, Producer};
 use tessera_ring::{Cursor, WaitFlag, Wake};
 use tessera_types::{
-    Catalogue, Command, ConnToken, EventRecord, Instrument, InstrumentId, Name, Phase, Seq,
+    Catalogue, Command, ConnToken, EventRecord, Generation, Instrument, InstrumentId, Name, Phase,
+    Seq, SessionId,
 };
 use tokio::sync::Notify;
 
@@ -213,6 +214,27 @@ struct Claim {
     owner: ConnToken,
     /// The connection is gone and its cancel-on-disconnect grace runs: a logon may take the name.
     leaving: bool,
+    life: Option<ClaimedLife>,
+}
+
+/// What it takes to fence a session whose shard is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ClaimedLife {
+    /// The engine's number.
+    pub(crate) session: SessionId,
+    /// The present life.
+    pub(crate) generation: Generation,
+    /// Whether a lost connection cancels its orders.
+    pub(crate) cancel_orders: bool,
+}
+
+/// A claim that a former run of a shard has left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Orphan {
+    pub(crate) name: Name,
+    pub(crate) owner: ConnToken,
+    /// None while its logon was under way.
+    pub(crate) life: Option<ClaimedLife>,
 }
 
 impl Sessions {
@@ -226,11 +248,39 @@ impl Sessions {
         match claims.get(&name) {
             Some(claim) if !claim.leaving => false,
             _ => {
-                let leaving = false;
-                claims.insert(name, Claim { owner, leaving });
+                let claim = Claim {
+                    owner,
+                    leaving: false,
+                    life: None,
+                };
+                claims.insert(name, claim);
                 true
             }
         }
+    }
+
+    /// Notes what the engine said about the session of this name, for the case that its shard dies.
+    pub(crate) fn live(&self, name: Name, owner: ConnToken, life: ClaimedLife) {
+        if let Some(claim) = self.claims.lock().get_mut(&name)
+            && claim.owner == owner
+        {
+            claim.life = Some(life);
+        }
+    }
+
+    /// The claims of a shard, which has none of its own yet: those of a former run that died.
+    pub(crate) fn orphans(&self, shard: u16) -> Vec<Orphan> {
+        let claims = self.claims.lock();
+        let of_shard = claims
+            .iter()
+            .filter(|(_, claim)| claim.owner.get() >> 48 == u64::from(shard));
+        of_shard
+            .map(|(&name, claim)| Orphan {
+                name,
+                owner: claim.owner,
+                life: claim.life,
+            })
+            .collect()
     }
 
     /// Marks that the connection of `owner` is gone and its grace runs.

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use tessera_market_data::FeedItem;
+use tessera_proto::Monotime;
 use tessera_proto::codes::{CloseCode, Durability, LogoutReason};
 use tessera_proto::throttle::Rates;
 use tessera_ring::Cursor;
@@ -34,6 +35,7 @@ use tessera_types::{
     Timestamp,
 };
 use thiserror::Error;
+use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tokio::task::{LocalSet, spawn_local};
 use tracing::{debug, error, info, warn};
@@ -48,7 +50,8 @@ use crate::life::{Departure, Life, LifePhase};
 use crate::link::{self, Link};
 use crate::outbox::LagLimit;
 use crate::ports::{
-    Directory, Sessions, ShardPorts, ShardStats, ShardWaker, SnapshotRequests, StatsSnapshot,
+    ClaimedLife, Directory, Orphan, Sessions, ShardPorts, ShardStats, ShardWaker, SnapshotRequests,
+    StatsSnapshot,
 };
 use crate::tls::{self, TlsError};
 
@@ -150,14 +153,7 @@ impl Shard {
         let inside = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name(format!("tessera-shard-{index}"))
-            .spawn(move || {
-                let tasks = LocalSet::new();
-                let end =
-                    runtime.block_on(tasks.run_until(serve(ports, config, server, socket, inside)));
-                drop(tasks);
-                runtime.shutdown_timeout(Duration::from_millis(100));
-                end
-            })
+            .spawn(move || run(&runtime, ports, config, server, socket, inside))
             .map_err(|source| SpawnError::Start { index, source })?;
         Ok(ShardHandle {
             addr,
@@ -281,6 +277,7 @@ pub(crate) struct ShardState {
     pub(crate) stopping: Cell<bool>,
     pub(crate) tally: RefCell<Tally>,
     pub(crate) guard: RefCell<Guard>,
+    panicked: Notify,
     index: u16,
     ingress: RefCell<Producer<Command>>,
     urgent: RefCell<Producer<Command>>,
@@ -430,7 +427,7 @@ impl ShardState {
             self.sessions.release(name, link.token);
             return Err(LogoutReason::Internal);
         }
-        let life = Life::starting(name, Rc::clone(link), self.clock.now());
+        let life = Life::starting(name, link, self.clock.now());
         self.starting
             .borrow_mut()
             .insert(link.token, Rc::clone(&life));
@@ -448,7 +445,7 @@ impl ShardState {
         let Some(life) = link.take_life() else {
             return;
         };
-        life.link.take();
+        life.take_link();
         match life.phase.get() {
             LifePhase::Starting => life.phase.set(LifePhase::Orphaned),
             LifePhase::Active => {
@@ -460,7 +457,7 @@ impl ShardState {
                     life.phase.set(LifePhase::Grace(until));
                     self.sessions.leave(life.name, life.token);
                 } else {
-                    life.phase.set(LifePhase::Fencing);
+                    life.begin_fencing(self.clock.now());
                     self.submit_fence(life.fence(departure.fence_reason(), cancel, utc()));
                 }
             }
@@ -492,14 +489,14 @@ impl ShardState {
         if let Some(former) = former {
             debug!(session = %former.name, "the session came back within its grace");
         }
-        let link = life.link.borrow().clone();
-        match link {
+        match life.link() {
             Some(link) if life.phase.get() == LifePhase::Starting => {
                 life.phase.set(LifePhase::Active);
+                self.note_life(&life, &link);
                 link.on_started(self, last_cl_ord_id, next_server_seq);
             }
             _ => {
-                life.phase.set(LifePhase::Fencing);
+                life.begin_fencing(self.clock.now());
                 let reason = Departure::Lost.fence_reason();
                 self.submit_fence(life.fence(reason, false, utc()));
             }
@@ -520,12 +517,42 @@ impl ShardState {
         let life = self.life(session)?;
         life.generation.set(generation);
         if life.phase.get() != LifePhase::Fencing {
+            if let Some(link) = life.link() {
+                self.note_life(&life, &link);
+            }
             return None;
         }
         debug!(session = %life.name, canceled, "fenced");
         self.lives.borrow_mut().remove(&session);
         self.sessions.release(life.name, life.token);
-        life.link.take()
+        life.take_link()
+    }
+
+    /// Lets the other shards know what to fence should this one die.
+    fn note_life(&self, life: &Life, link: &Link) {
+        let (mode, _) = link.cancel_on_disconnect();
+        let claimed = ClaimedLife {
+            session: life.session.get(),
+            generation: life.generation.get(),
+            cancel_orders: Departure::Lost.cancels(mode),
+        };
+        self.sessions.live(life.name, life.token, claimed);
+    }
+
+    /// Fences the sessions of a former run of this shard that died. Their clients see a lost
+    /// connection, and may log on again when the fence has come back.
+    fn adopt_orphans(&self) {
+        for Orphan { name, owner, life } in self.sessions.orphans(self.index) {
+            warn!(session = %name, "left behind by a shard that died");
+            let Some(claimed) = life else {
+                self.sessions.release(name, owner); // the next logon ends whatever this one began
+                continue;
+            };
+            let life = Life::orphaned(name, owner, claimed, self.clock.now());
+            let reason = Departure::Lost.fence_reason();
+            self.submit_fence(life.fence(reason, claimed.cancel_orders, utc()));
+            self.lives.borrow_mut().insert(claimed.session, life);
+        }
     }
 
     pub(crate) fn life(&self, session: SessionId) -> Option<Rc<Life>> {
@@ -553,32 +580,14 @@ impl ShardState {
             .collect();
         for life in expired {
             if self.sessions.expire(life.name, life.token) {
-                life.phase.set(LifePhase::Fencing);
+                life.begin_fencing(self.clock.now());
                 let reason = Departure::Lost.fence_reason();
                 self.submit_fence(life.fence(reason, true, utc()));
             } else {
                 self.lives.borrow_mut().remove(&life.session.get()); // logged on elsewhere
             }
         }
-        let unanswered: Vec<Rc<Life>> = self
-            .starting
-            .borrow()
-            .values()
-            .filter(|life| now.since(life.since) > LOGON_TIMEOUT)
-            .cloned()
-            .collect();
-        for life in unanswered {
-            // The engine has no room for another session, or the disk has stood still. Should the
-            // answer still come, nobody acts for that life, and the next logon ends it.
-            warn!(session = %life.name, "the core has not answered a logon");
-            self.starting.borrow_mut().remove(&life.token);
-            self.sessions.release(life.name, life.token);
-            let link = life.link.take();
-            if let Some(link) = link {
-                link.take_life();
-                link.fail();
-            }
-        }
+        self.give_up_unanswered(now);
         for link in self.links.borrow().values() {
             link.check_lag(self);
         }
@@ -588,6 +597,39 @@ impl ShardState {
             .tick(&self.snapshots, &self.config.feed_lag);
         self.tally.borrow_mut().slow_consumers += ended;
         self.publish_stats();
+    }
+
+    /// Lets go of what the core should have answered long ago: a logon for which the engine had no
+    /// room, or a fence that came late and so did nothing. Should an answer still come, nobody acts
+    /// for that life any more, and the next logon ends it.
+    fn give_up_unanswered(&self, now: Monotime) {
+        let late = |life: &&Rc<Life>| now.since(life.asked.get()) > ANSWER_TIMEOUT;
+        let logons: Vec<Rc<Life>> = {
+            let starting = self.starting.borrow();
+            starting.values().filter(late).cloned().collect()
+        };
+        let fences: Vec<Rc<Life>> = {
+            let lives = self.lives.borrow();
+            let fencing = |life: &&Rc<Life>| life.phase.get() == LifePhase::Fencing;
+            lives
+                .values()
+                .filter(fencing)
+                .filter(late)
+                .cloned()
+                .collect()
+        };
+        for life in logons.iter().chain(&fences) {
+            warn!(session = %life.name, phase = ?life.phase.get(), "the core has not answered");
+            self.starting.borrow_mut().remove(&life.token);
+            if life.session.get() != SessionId::default() {
+                self.lives.borrow_mut().remove(&life.session.get());
+            }
+            self.sessions.release(life.name, life.token);
+            if let Some(link) = life.take_link() {
+                link.take_life();
+                link.fail();
+            }
+        }
     }
 
     /// Asks for the snapshots that a request has made wanted.
@@ -643,11 +685,40 @@ impl ShardState {
     }
 }
 
-async fn serve(
+/// The shard's thread.
+fn run(
+    runtime: &Runtime,
     ports: ShardPorts,
     config: ShardConfig,
     server: quinn::ServerConfig,
     socket: UdpSocket,
+    stop: Arc<Stop>,
+) -> Result<ShardEnd, ServeError> {
+    let endpoint = {
+        let _context = runtime.enter();
+        let config = EndpointConfig::default();
+        Endpoint::new(config, Some(server), socket, Arc::new(TokioRuntime))?
+    };
+    let tasks = LocalSet::new();
+    let end = runtime.block_on(tasks.run_until(serve(ports, config, endpoint.clone(), stop)));
+    // From here on the runtime drives quinn's tasks and not ours: after a panic nothing of our state is
+    // to be trusted, and no task of ours may act on the end of its connection.
+    let why = match &end {
+        Ok(_) => CloseCode::Done,
+        Err(_) => CloseCode::Internal,
+    };
+    endpoint.close(code(why), b"");
+    runtime.block_on(async {
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, endpoint.wait_idle()).await;
+    });
+    drop(tasks);
+    end
+}
+
+async fn serve(
+    ports: ShardPorts,
+    config: ShardConfig,
+    endpoint: Endpoint,
     stop: Arc<Stop>,
 ) -> Result<ShardEnd, ServeError> {
     let ShardPorts {
@@ -665,12 +736,6 @@ async fn serve(
         sessions,
         stats,
     } = ports;
-    let endpoint = Endpoint::new(
-        EndpointConfig::default(),
-        Some(server),
-        socket,
-        Arc::new(TokioRuntime),
-    )?;
     let state = Rc::new(ShardState {
         hub: RefCell::new(FeedHub::new(index, config.feed_epoch)),
         clock: Clock::start(),
@@ -678,6 +743,7 @@ async fn serve(
         stopping: Cell::new(false),
         tally: RefCell::default(),
         guard: RefCell::default(),
+        panicked: Notify::new(),
         index,
         ingress: RefCell::new(ingress),
         urgent: RefCell::new(urgent),
@@ -696,12 +762,15 @@ async fn serve(
         next_connection: Cell::new(utc().nanos() / 1_000),
         config,
     });
+    state.adopt_orphans();
     info!(shard = index, "serving");
 
-    let accept = spawn_local(accept(Rc::clone(&state), endpoint.clone()));
-    let tick = spawn_local(tick(Rc::clone(&state), Arc::clone(&waker)));
-    let mut egress = spawn_local(egress(Rc::clone(&state), events, feed, waker));
+    let accept = spawn(&state, accept(Rc::clone(&state), endpoint));
+    let tick = spawn(&state, tick(Rc::clone(&state), Arc::clone(&waker)));
+    let mut egress = spawn(&state, egress(Rc::clone(&state), events, feed, waker));
     let end = tokio::select! {
+        biased;
+        () = state.panicked.notified() => return Err(ServeError::Panicked),
         () = stop_asked(&stop) => {
             state.stopping.set(true);
             accept.abort();
@@ -718,13 +787,32 @@ async fn serve(
             ShardEnd::Evicted
         }
     };
-    endpoint.close(code(CloseCode::Done), b"");
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, endpoint.wait_idle()).await;
     egress.abort();
     tick.abort();
     state.publish_stats();
     info!(shard = index, ?end, "ended");
     Ok(end)
+}
+
+/// Starts a task whose panic ends the shard: tokio would only end the task, and the shard would go on
+/// with a state that nobody vouches for.
+pub(crate) fn spawn(
+    state: &Rc<ShardState>,
+    task: impl Future<Output = ()> + 'static,
+) -> tokio::task::JoinHandle<()> {
+    struct Alarm(Rc<ShardState>);
+    impl Drop for Alarm {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                self.0.panicked.notify_one();
+            }
+        }
+    }
+    let alarm = Alarm(Rc::clone(state));
+    spawn_local(async move {
+        let _alarm = alarm;
+        task.await;
+    })
 }
 
 async fn stop_asked(stop: &Stop) {
@@ -785,7 +873,7 @@ async fn accept(state: Rc<ShardState>, endpoint: Endpoint) {
             // Costs the peer a round trip, and us nothing, until it has proved its address.
             let _ = incoming.retry();
         } else if let Ok(connecting) = incoming.accept() {
-            spawn_local(link::serve(Rc::clone(&state), connecting));
+            spawn(&state, link::serve(Rc::clone(&state), connecting));
         }
     }
 }
@@ -822,8 +910,8 @@ async fn egress(
 
 /// Period of what nobody is woken for.
 const TICK: Duration = Duration::from_millis(20);
-/// How long the core may take with a logon, the sync included.
-const LOGON_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the core may take with a logon or a fence, the sync included.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(2);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 const EVICTION_TIMEOUT: Duration = Duration::from_secs(2);

@@ -524,6 +524,46 @@ async fn a_logon_that_the_core_never_answers_is_given_up() {
     peer.log_on(&venue, Protocol::OrderEntry, "ALICE").await;
 }
 
+#[tokio::test]
+async fn a_shard_that_dies_leaves_no_session_and_no_order_behind() {
+    let mut venue = Venue::open();
+    let peer = Peer::new(&venue, "trader");
+    let keep = |logon: &mut tessera_proto::message::Logon| {
+        logon.cancel_on_disconnect = CancelOnDisconnect::None;
+    };
+    let (mut alice, _) = peer.log_on(&venue, Protocol::OrderEntry, "ALICE").await;
+    let (mut bob, _) = peer
+        .log_on_with(&venue, Protocol::OrderEntry, "BOB", keep)
+        .await;
+    for wire in [&mut alice, &mut bob] {
+        wire.request(&limit_order(1, Side::Buy, 100, 1)).await;
+        wire.event().await;
+    }
+    venue.make_the_shard_panic();
+    alice.request(&limit_order(2, Side::Buy, 100, 1)).await;
+    let mut venue = patient(tokio::task::spawn_blocking(move || {
+        venue.replace_the_shard();
+        venue
+    }))
+    .await
+    .unwrap();
+    assert_eq!(bob.closed().await, CloseCode::Internal);
+    until(|| venue.sessions.is_empty()).await;
+
+    // Both may log on again. What ALICE sent before the panic was sequenced before her fence.
+    let (_, ack) = peer.log_on(&venue, Protocol::OrderEntry, "ALICE").await;
+    assert_eq!(ack.last_cl_ord_id.get(), 2);
+    let (_, ack) = peer.log_on(&venue, Protocol::OrderEntry, "BOB").await;
+    assert_eq!(ack.last_cl_ord_id.get(), 1);
+    let core = venue.stop_core();
+    let orders: Vec<_> = core
+        .exchange
+        .orders()
+        .map(|one| one.cl_ord_id.get())
+        .collect();
+    assert_eq!(orders, [1], "BOB's, whose mode is none");
+}
+
 #[test]
 fn development_credentials_stay_on_loopback() {
     let error = Venue::refused(|config| config.listen = ([0, 0, 0, 0], 0).into());

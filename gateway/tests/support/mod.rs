@@ -20,8 +20,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tessera_engine::{EngineConfig, Exchange};
 use tessera_gateway::{
-    Credentials, Directory, Sessions, Shard, ShardConfig, ShardEnd, ShardHandle, ShardPorts,
-    ShardStats, ShardWaker, SnapshotRequests, SpawnError,
+    Credentials, Directory, ServeError, Sessions, Shard, ShardConfig, ShardEnd, ShardHandle,
+    ShardPorts, ShardStats, ShardWaker, SnapshotRequests, SpawnError,
 };
 use tessera_market_data::{Builder, BuilderConfig, FeedItem, SnapshotRequest};
 use tessera_proto::auth::{EXPORTER_LABEL, EXPORTER_LEN, logon_signing_bytes};
@@ -30,7 +30,7 @@ use tessera_proto::header::MAX_SERVER_BODY;
 use tessera_proto::message::{Logon, LogonAck, Message, NewOrderSingle};
 use tessera_proto::{Body, Flags, Framer, Header, Lots, Protocol, Text};
 use tessera_ring::spsc::{Consumer, Producer, channel};
-use tessera_ring::{CursorWriter, Parker, Unparker, Wake};
+use tessera_ring::{Cursor, CursorWriter, Parker, Unparker, Wake};
 use tessera_types::{
     AccountId, AdvanceTime, ClOrdId, ClientHeader, Command, Event, EventRecord, Instrument,
     InstrumentId, ListInstrument, Name, Phase, Price, Seq, Sequenced, ServerSeq, Side, Timestamp,
@@ -53,7 +53,63 @@ pub struct Venue {
     core: Option<JoinHandle<Core>>,
     control: Arc<CoreControl>,
     unparker: Unparker,
+    core_wake: Arc<Tripwire>,
+    seats: crossbeam::channel::Sender<Seat>,
+    setup: Setup,
+    config: ShardConfig,
+    durable: Cursor,
+    waker: Arc<ShardWaker>,
 }
+
+/// Wakes the core, or panics where a test wants the shard to.
+struct Tripwire {
+    core: Unparker,
+    armed: AtomicBool,
+}
+
+impl Wake for Tripwire {
+    fn wake(&self) {
+        assert!(
+            !self.armed.load(Ordering::SeqCst),
+            "the test wants this panic"
+        );
+        self.core.wake();
+    }
+}
+
+/// The shard's ends of its rings.
+struct Rings {
+    ingress: Producer<Command>,
+    urgent: Producer<Command>,
+    events: Consumer<EventRecord>,
+}
+
+/// The core's ends.
+struct Seat {
+    ingress: Consumer<Command>,
+    urgent: Consumer<Command>,
+    events: Producer<EventRecord>,
+}
+
+fn rings(setup: &Setup) -> (Rings, Seat) {
+    let (ingress, ingress_out) = channel(setup.ingress);
+    let (urgent, urgent_out) = channel(64);
+    let (events_in, events) = channel(setup.events);
+    let rings = Rings {
+        ingress,
+        urgent,
+        events,
+    };
+    let seat = Seat {
+        ingress: ingress_out,
+        urgent: urgent_out,
+        events: events_in,
+    };
+    (rings, seat)
+}
+
+/// Number of the shard, which is no index of anything.
+const SHARD: u16 = 3;
 
 /// What a test can tell the core.
 #[derive(Default)]
@@ -114,30 +170,32 @@ impl Venue {
         let credentials = tempfile::tempdir().unwrap();
         let (loaded, created) = Credentials::load_or_create(credentials.path()).unwrap();
         assert!(created);
-        let (ingress, ingress_out) = channel(setup.ingress);
-        let (urgent, urgent_out) = channel(64);
-        let (events_in, events) = channel(setup.events);
         let (feed_in, feed) = channel(65_536);
         let (snapshots, snapshots_out) = crossbeam::channel::bounded(1_024);
         let waker = ShardWaker::new();
         let durable = CursorWriter::new(0, vec![Arc::clone(&waker) as Arc<dyn Wake>]);
+        let settled = durable.reader();
         let parker = Parker::new();
         let unparker = parker.unparker();
         let directory = Arc::new(Directory::default());
         let sessions = Arc::new(Sessions::default());
         let pressure = Arc::new(AtomicBool::new(false));
         let stats = Arc::new(ShardStats::new());
-        let core_wake: Arc<dyn Wake> = Arc::new(unparker.clone());
+        let core_wake = Arc::new(Tripwire {
+            core: unparker.clone(),
+            armed: AtomicBool::new(false),
+        });
+        let (rings, seat) = rings(&setup);
         let ports = ShardPorts {
-            index: 3,
-            ingress,
-            urgent,
-            core_wake: Arc::clone(&core_wake),
-            events,
+            index: SHARD,
+            ingress: rings.ingress,
+            urgent: rings.urgent,
+            core_wake: Arc::clone(&core_wake) as Arc<dyn Wake>,
+            events: rings.events,
             feed,
             snapshots: SnapshotRequests {
                 sender: snapshots,
-                wake: core_wake,
+                wake: Arc::new(unparker.clone()),
             },
             durable: durable.reader(),
             waker: Arc::clone(&waker),
@@ -149,21 +207,22 @@ impl Venue {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut config = ShardConfig::new(listen, Arc::new(loaded));
         (setup.tune)(&mut config);
-        let shard = Shard::spawn(ports, config)?;
+        let shard = Shard::spawn(ports, config.clone())?;
+        config.listen = shard.addr();
         let control = Arc::new(CoreControl::default());
         control.limit.store(u64::MAX, Ordering::Relaxed);
+        let (seats, new_seats) = crossbeam::channel::unbounded();
         let mut core = Core {
             exchange: Exchange::new(EngineConfig::default()),
             builder: Builder::new(1, BuilderConfig::default()),
             held: std::collections::VecDeque::new(),
             seq: 0,
-            ingress: ingress_out,
-            urgent: urgent_out,
-            events: events_in,
+            seat,
+            seats: new_seats,
             feed: feed_in,
             snapshots: snapshots_out,
             durable,
-            waker,
+            waker: Arc::clone(&waker),
             directory: Arc::clone(&directory),
             control: Arc::clone(&control),
             parker,
@@ -175,7 +234,6 @@ impl Venue {
                 instrument,
             })));
         }
-        let settled = core.durable.reader();
         let core = std::thread::spawn(move || core.run());
         while settled.get() < setup.instruments.len() as u64 {
             std::thread::yield_now(); // until then the instruments are nobody's business
@@ -191,7 +249,48 @@ impl Venue {
             core: Some(core),
             control,
             unparker,
+            core_wake,
+            seats,
+            setup,
+            config,
+            durable: settled,
+            waker,
         })
+    }
+
+    /// The next wake-up of the core panics in the shard's thread.
+    pub fn make_the_shard_panic(&self) {
+        self.core_wake.armed.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits for the shard to die and starts another in its place.
+    pub fn replace_the_shard(&mut self) {
+        let died = self.shard.take().unwrap().join();
+        assert!(matches!(died, Err(ServeError::Panicked)), "{died:?}");
+        let (rings, seat) = rings(&self.setup);
+        self.seats.send(seat).unwrap();
+        self.unparker.wake();
+        let (_feed, feed) = channel(16);
+        let (snapshots, _) = crossbeam::channel::bounded(16);
+        let ports = ShardPorts {
+            index: SHARD,
+            ingress: rings.ingress,
+            urgent: rings.urgent,
+            core_wake: Arc::new(self.unparker.clone()),
+            events: rings.events,
+            feed,
+            snapshots: SnapshotRequests {
+                sender: snapshots,
+                wake: Arc::new(self.unparker.clone()),
+            },
+            durable: self.durable.clone(),
+            waker: Arc::clone(&self.waker),
+            pressure: Arc::clone(&self.pressure),
+            directory: Arc::clone(&self.directory),
+            sessions: Arc::clone(&self.sessions),
+            stats: Arc::clone(&self.stats),
+        };
+        self.shard = Some(Shard::spawn(ports, self.config.clone()).unwrap());
     }
 
     /// Lets `durable` go up to here and no further.
@@ -237,7 +336,7 @@ impl Venue {
         (end, self.stop_core())
     }
 
-    fn stop_core(&mut self) -> Core {
+    pub fn stop_core(&mut self) -> Core {
         self.control.stop.store(true, Ordering::SeqCst);
         self.unparker.wake();
         self.core.take().unwrap().join().unwrap()
@@ -263,9 +362,8 @@ pub struct Core {
     /// Records that the market data has not seen because they are not durable.
     held: std::collections::VecDeque<EventRecord>,
     seq: u64,
-    ingress: Consumer<Command>,
-    urgent: Consumer<Command>,
-    events: Producer<EventRecord>,
+    seat: Seat,
+    seats: crossbeam::channel::Receiver<Seat>,
     feed: Producer<FeedItem>,
     snapshots: crossbeam::channel::Receiver<SnapshotRequest>,
     durable: CursorWriter,
@@ -279,14 +377,19 @@ impl Core {
     fn run(mut self) -> Self {
         while !self.control.stop.load(Ordering::SeqCst) {
             if self.control.evict.swap(false, Ordering::SeqCst) {
-                self.events.close();
+                self.seat.events.close();
                 self.waker.wake();
             }
             let mut work = false;
+            if let Ok(seat) = self.seats.try_recv() {
+                while let Some(command) = self.take() {
+                    self.apply(command); // all that the old rings still hold comes first
+                }
+                self.seat = seat;
+            }
             if !self.control.frozen.load(Ordering::SeqCst) {
                 for _ in 0..256 {
-                    let Some(command) = self.urgent.try_pop().or_else(|| self.ingress.try_pop())
-                    else {
+                    let Some(command) = self.take() else {
                         break;
                     };
                     self.apply(command);
@@ -301,6 +404,11 @@ impl Core {
             }
         }
         self
+    }
+
+    fn take(&mut self) -> Option<Command> {
+        let urgent = self.seat.urgent.try_pop();
+        urgent.or_else(|| self.seat.ingress.try_pop())
     }
 
     /// Sequences and applies one command and publishes its events.
@@ -332,8 +440,8 @@ impl Core {
                 event,
             };
             self.held.push_back(record);
-            if self.events.try_push(record).is_err() {
-                self.events.close();
+            if self.seat.events.try_push(record).is_err() {
+                self.seat.events.close();
             }
         }
         self.control.applied.store(self.seq, Ordering::SeqCst);
