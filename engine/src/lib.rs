@@ -22,5 +22,6 @@ mod stops;
 mod view;
 
 pub use exchange::{EngineConfig, Exchange};
+pub use lifecycle::{OrderInput, OrderStatus};
 pub use prefetch::PrefetchStep;
 pub use view::{DepthLevel, OrderState, OrderView, SessionView};

@@ -225,7 +225,7 @@ impl Exchange {
         if (request.price.is_some() && limit.is_none()) || (request.stop.is_some() && !waits) {
             return Err(RejectReason::BadField);
         }
-        lifecycle::admits_replace(book.phase, request)?;
+        lifecycle::admits_replace(book.phase)?;
         if let Some(id) = request.new_id
             && id != order.client_id()
             && self.store.find(order.session(), id.get()).is_some()

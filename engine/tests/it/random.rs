@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tessera_engine::{EngineConfig, Exchange, PrefetchStep};
+use tessera_engine::{EngineConfig, Exchange, OrderInput, OrderStatus, PrefetchStep};
 use tessera_types::{
     AccountId, AdvanceTime, Cancel, ClOrdId, ClientHeader, Command, ConnToken, Event, ExecInst,
     FenceReason, Generation, Instrument, InstrumentId, ListInstrument, MassCancel, MassQuote,
@@ -376,6 +376,71 @@ impl Mirror {
     }
 }
 
+/// Every order's events must be a path through the table of `OrderStatus`.
+#[derive(Default)]
+struct Histories(BTreeMap<OrderId, OrderStatus>);
+
+impl Histories {
+    fn apply(&mut self, command: &Command, events: &[Event]) {
+        let stop = matches!(
+            command,
+            Command::NewOrder(new) if matches!(
+                new.ord_type,
+                OrdType::Stop | OrdType::StopLimit | OrdType::TrailingStop
+            )
+        );
+        for event in events {
+            match event {
+                Event::OrderAccepted { party, .. } if stop => {
+                    self.step(party.order_id, OrderInput::AcceptStop);
+                }
+                Event::OrderAccepted { party, .. } => self.step(party.order_id, OrderInput::Accept),
+                Event::Trade {
+                    maker,
+                    taker,
+                    maker_leaves,
+                    taker_leaves,
+                    ..
+                } => {
+                    for (party, leaves) in [(maker, maker_leaves), (taker, taker_leaves)] {
+                        let last = leaves.is_zero();
+                        let input = if last {
+                            OrderInput::LastFill
+                        } else {
+                            OrderInput::Fill
+                        };
+                        self.step(party.order_id, input);
+                    }
+                }
+                Event::OrderCanceled { party, .. } => self.step(party.order_id, OrderInput::Cancel),
+                Event::OrderExpired { party, .. } => self.step(party.order_id, OrderInput::Expire),
+                Event::OrderReduced { party, .. } | Event::OrderReplaced { party, .. } => {
+                    self.step(party.order_id, OrderInput::Amend);
+                }
+                Event::OrderTriggered { party, .. } => {
+                    self.step(party.order_id, OrderInput::Trigger);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn step(&mut self, order: OrderId, input: OrderInput) {
+        let status = self.0.entry(order).or_insert(OrderStatus::Pending);
+        *status = status
+            .next(input)
+            .unwrap_or_else(|| panic!("{input:?} of order {order}, which is {status:?}"));
+    }
+
+    /// The orders that have not ended are those that live.
+    fn compare(&self, exchange: &Exchange) {
+        let mut live: Vec<OrderId> = exchange.orders().map(|order| order.order_id).collect();
+        live.sort_unstable();
+        let open = self.0.iter().filter(|(_, status)| !status.has_ended());
+        assert!(open.map(|(&order, _)| order).eq(live), "live orders");
+    }
+}
+
 fn sequenced(seq: u64, command: Command) -> Sequenced {
     Sequenced {
         seq: Seq::new(seq),
@@ -401,6 +466,7 @@ fn run(seed: u64, count: u64, every: u64, wild: Wildness, seen: &mut Seen) {
         expected_orders: 9,
     });
     let mut mirror = Mirror::default();
+    let mut histories = Histories::default();
     let (mut events, mut twin_events) = (Vec::new(), Vec::new());
     for seq in 1..=count {
         let command = if seq <= 4 {
@@ -425,6 +491,7 @@ fn run(seed: u64, count: u64, every: u64, wild: Wildness, seen: &mut Seen) {
         twin.apply(&command, &mut twin_events);
         assert_eq!(events, twin_events, "events of command {seq}");
         mirror.apply(&events);
+        histories.apply(&command.command, &events);
         for event in &events {
             if let Event::SessionStarted {
                 session,
@@ -444,6 +511,7 @@ fn run(seed: u64, count: u64, every: u64, wild: Wildness, seen: &mut Seen) {
         if seq % every == 0 {
             exchange.check_invariants();
             mirror.compare(&exchange);
+            histories.compare(&exchange);
             assert_eq!(
                 exchange.state_hash(),
                 twin.state_hash(),
