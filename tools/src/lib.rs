@@ -1,7 +1,13 @@
 //! The one program of the exchange as a library, so that tests can drive the verbs in process.
 
+pub mod admin;
 pub mod catalogue;
+pub mod client_args;
 pub mod exit;
+pub mod feed;
+pub mod journal;
+pub mod load;
 pub mod script;
 pub mod serve;
 pub mod sim;
+pub mod trade;

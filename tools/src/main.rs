@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use tessera::{serve, sim};
+use tessera::{admin, feed, journal, load, serve, sim, trade};
 
 #[derive(Parser)]
 #[command(
@@ -25,6 +25,11 @@ struct Cli {
 enum Verb {
     Serve(serve::Args),
     Sim(sim::Args),
+    Journal(journal::Args),
+    Trade(trade::Args),
+    Feed(feed::Args),
+    Load(load::Args),
+    Admin(admin::Args),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +40,11 @@ fn main() -> ExitCode {
             serve::run(&args)
         }
         Verb::Sim(args) => sim::run(args),
+        Verb::Journal(args) => journal::run(&args),
+        Verb::Trade(args) => trade::run(args),
+        Verb::Feed(args) => feed::run(args),
+        Verb::Load(args) => load::run(args),
+        Verb::Admin(args) => admin::run(args),
     }
 }
 
