@@ -268,7 +268,8 @@ mod tests {
             Rejected         Amend      -
             Rejected         Cancel     -
             Rejected         Expire     -
-        "#]].assert_eq(&table);
+        "#]]
+        .assert_eq(&table);
     }
 
     #[test]
