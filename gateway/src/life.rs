@@ -69,6 +69,8 @@ pub(crate) enum Departure {
     SlowConsumer,
     /// The exchange is draining.
     Draining,
+    /// The core closed the shard's event ring.
+    Evicted,
 }
 
 impl Departure {
@@ -77,12 +79,12 @@ impl Departure {
             Self::Logout => FenceReason::Logout,
             Self::Lost => FenceReason::Disconnect,
             Self::SlowConsumer => FenceReason::SlowConsumer,
-            Self::Draining => FenceReason::Operator,
+            Self::Draining | Self::Evicted => FenceReason::Operator,
         }
     }
 
-    /// Whether a session in this mode loses its orders. A drain is a disconnect that the client did
-    /// not cause, and a logout that it did not ask for: every mode but `none` applies.
+    /// Whether a session in this mode loses its orders. A drain or an eviction is a disconnect that
+    /// the client did not cause and a logout that it did not ask for: every mode but `none` applies.
     pub(crate) const fn cancels(self, mode: CancelOnDisconnect) -> bool {
         match self {
             Self::Logout => matches!(mode, CancelOnDisconnect::Logout | CancelOnDisconnect::Both),
@@ -92,7 +94,7 @@ impl Departure {
                     CancelOnDisconnect::Disconnect | CancelOnDisconnect::Both
                 )
             }
-            Self::Draining => !matches!(mode, CancelOnDisconnect::None),
+            Self::Draining | Self::Evicted => !matches!(mode, CancelOnDisconnect::None),
         }
     }
 }
@@ -168,7 +170,7 @@ mod tests {
     #[test]
     fn what_each_mode_cancels() {
         use CancelOnDisconnect::{Both, Disconnect, Logout, None};
-        use Departure::{Draining, Lost, SlowConsumer};
+        use Departure::{Draining, Evicted, Lost, SlowConsumer};
         let row = |departure: Departure| {
             [None, Disconnect, Logout, Both].map(|mode| departure.cancels(mode))
         };
@@ -176,5 +178,6 @@ mod tests {
         assert_eq!(row(Lost), [false, true, false, true]);
         assert_eq!(row(SlowConsumer), [false, true, false, true]);
         assert_eq!(row(Draining), [false, true, true, true]);
+        assert_eq!(row(Evicted), [false, true, true, true]);
     }
 }

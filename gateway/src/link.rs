@@ -56,6 +56,8 @@ pub(crate) struct Link {
     terms: OnceCell<Terms>,
     /// Answers to list requests that are being written.
     answering: Rc<Cell<usize>>,
+    /// The server has sent a Logout of its own.
+    said_goodbye: Cell<bool>,
     /// What others ask of the connection's task.
     order: Cell<Option<Order>>,
     ordered: Notify,
@@ -174,6 +176,7 @@ pub(crate) async fn serve(state: Rc<ShardState>, connecting: Connecting) {
         life: RefCell::default(),
         terms: OnceCell::new(),
         answering: Rc::default(),
+        said_goodbye: Cell::default(),
         order: Cell::default(),
         ordered: Notify::new(),
     });
@@ -302,8 +305,10 @@ impl Reader {
         match link.order.take() {
             None => Ok(()),
             Some(Order::Leave) => {
-                let answer = link.session.borrow().logout_answer();
-                link.send(&answer);
+                if !link.said_goodbye.get() {
+                    let answer = link.session.borrow().logout_answer();
+                    link.send(&answer);
+                }
                 Err(Exit {
                     departure: Departure::Logout,
                     code: CloseCode::Done,
@@ -313,7 +318,14 @@ impl Reader {
                 let now = state.clock.now();
                 let output = link.session.borrow_mut().end(now, reason, reason.as_str());
                 match output {
-                    Output::Logout(logout) => Err(link.log_out(&logout, departure)),
+                    Output::Logout(logout) => {
+                        let exit = link.log_out(&logout, departure);
+                        if departure == Departure::Draining && link.fence_and_stay(state) {
+                            Ok(()) // what the fence cancels is still told
+                        } else {
+                            Err(exit)
+                        }
+                    }
                     // The session is ending already; a drain or a lag does not wait for the peer.
                     _ => Err(Exit {
                         departure,
@@ -847,6 +859,23 @@ impl Link {
         }
     }
 
+    /// After the server's own Logout for a drain: the fence goes out now, and the connection stays
+    /// until it has come back, within the patience of a Logout. False without a session to fence.
+    fn fence_and_stay(&self, state: &ShardState) -> bool {
+        let life = self.life.borrow();
+        let Some(life) = life
+            .as_ref()
+            .filter(|life| life.phase.get() == LifePhase::Active)
+        else {
+            return false;
+        };
+        let (mode, _) = self.cancel_on_disconnect();
+        let departure = Departure::Draining;
+        life.begin_fencing(state.clock.now());
+        state.submit_fence(life.fence(departure.fence_reason(), departure.cancels(mode), utc()));
+        true
+    }
+
     fn is_leaving(&self) -> bool {
         use tessera_proto::session::State;
         matches!(
@@ -886,6 +915,7 @@ impl Link {
 
     fn log_out(&self, logout: &Logout, departure: Departure) -> Exit {
         self.send(logout);
+        self.said_goodbye.set(true);
         Exit {
             departure,
             code: CloseCode::Done,

@@ -781,7 +781,7 @@ async fn serve(
             state.stopping.set(true);
             accept.abort();
             warn!(shard = index, "the event ring was closed by the core: sessions are logged out");
-            state.end_all(LogoutReason::Internal, Departure::Draining);
+            state.end_all(LogoutReason::Internal, Departure::Evicted);
             let _ = tokio::time::timeout(EVICTION_TIMEOUT, connections_closed(&state)).await;
             release_names(&state);
             ShardEnd::Evicted

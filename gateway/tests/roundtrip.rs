@@ -451,6 +451,16 @@ async fn a_drain_logs_out_fences_and_ends() {
         panic!("a drain logs out");
     };
     assert_eq!(logout.reason, LogoutReason::Draining);
+    let canceled = report(wire.event().await.1);
+    assert_eq!(
+        canceled.end_reason,
+        EndReason::System,
+        "the client is told what became of it"
+    );
+    assert!(
+        wire.control_or_end().await.is_none(),
+        "one Logout is enough"
+    );
     assert_eq!(wire.closed().await, CloseCode::Done);
     let (end, core) = patient(closing).await.unwrap();
     assert_eq!((end, core.exchange.live_orders()), (ShardEnd::Drained, 0));
