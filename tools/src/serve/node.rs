@@ -658,9 +658,10 @@ fn load_credentials(config: &NodeConfig) -> Result<Credentials, StartError> {
     let (credentials, created) = Credentials::load_or_create(&config.credentials)?;
     let dir = config.credentials.display().to_string();
     if created {
-        eprintln!(
-            "tessera: made development credentials in {dir}: a CA, a server certificate, a trader \
-             key that may act for any account, and an admin key; for loopback only"
+        tracing::warn!(
+            %dir,
+            "made development credentials: a CA, a server certificate, a trader key that may act for \
+             any account, and an admin key; for loopback only"
         );
     }
     if credentials.is_development() && !config.listen.ip().is_loopback() {

@@ -63,19 +63,19 @@ pub fn run(args: Args) -> ExitCode {
             ExitCode::FAILURE
         }
         Err(SimError::Write(error)) => {
-            eprintln!("tessera sim: cannot write events to standard output: {error}");
+            eprintln!("tessera: cannot write events to standard output: {error}");
             ExitCode::FAILURE
         }
         Err(SimError::Read(error)) => {
             eprintln!(
-                "tessera sim: cannot read the script {}: {error}; name a readable file, or - for standard input",
+                "tessera: cannot read the script {}: {error}; name a readable file, or - for standard input",
                 args.script.display()
             );
             ExitCode::FAILURE
         }
         Err(SimError::Malformed { line }) => {
             eprintln!(
-                "tessera sim: line {line} is malformed, see the rejection above; run without --strict to go on after such lines"
+                "tessera: line {line} is malformed, see the rejection above; run without --strict to go on after such lines"
             );
             ExitCode::from(2)
         }
