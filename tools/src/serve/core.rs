@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossbeam::channel::{Receiver, Sender};
@@ -365,6 +365,20 @@ impl Core {
         }
     }
 
+    /// Wakes everybody who waits for events when the disk was faster than this thread: the wake that came
+    /// with `durable` then found their rings still empty. `first` is the first command of the batch.
+    fn wake_if_overtaken(&self, first: Seq) {
+        // The pushes before and the load after must not change places; the other side stores `durable`,
+        // wakes (a full fence), and only then looks at the rings.
+        fence(Ordering::SeqCst);
+        if self.parts.durable.get() >= first.get() {
+            for shard in &self.parts.shards {
+                shard.wake.wake();
+            }
+            self.parts.market_wake.wake();
+        }
+    }
+
     /// Takes the new rings of a shard that starts again, after all that its old ones still hold.
     fn reseat_shards(&mut self) {
         while let Ok((index, link)) = self.parts.seats.try_recv() {
@@ -427,6 +441,7 @@ impl Agent for Core {
         if !self.parts.seats.is_empty() {
             self.reseat_shards();
         }
+        let before = self.seq;
         let mut work = self.poll();
         if work == 0
             && let Some(deadline) = self.parts.engine.next_deadline()
@@ -438,6 +453,7 @@ impl Agent for Core {
         }
         if work > 0 {
             self.parts.journal_wake.wake();
+            self.wake_if_overtaken(before.next());
             self.parts.matching.flush();
         } else {
             self.reattach_market();

@@ -139,6 +139,22 @@ pub enum StartError {
         /// Ours.
         found: String,
     },
+    /// The replay emitted other events than those that clients were told.
+    #[error(
+        "the events up to command {seq} have the digest {found:#010x}, the journal says \
+         {expected:#010x}; the last equal one was after {last_equal}: this program does not replay the \
+         journal as it was made"
+    )]
+    EventsDigest {
+        /// The last command of the block.
+        seq: Seq,
+        /// The last command up to which the digests were equal; 0 for none.
+        last_equal: Seq,
+        /// The journal's.
+        expected: u32,
+        /// Ours.
+        found: u32,
+    },
     /// The credentials are wrong.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -175,7 +191,8 @@ impl StartError {
         match self {
             Self::Journal(OpenError::Corrupt(_))
             | Self::Payload { .. }
-            | Self::StateHash { .. } => exit::CORRUPT,
+            | Self::StateHash { .. }
+            | Self::EventsDigest { .. } => exit::CORRUPT,
             Self::Journal(OpenError::Config(_)) | Self::NotLoopback { .. } | Self::Catalogue(_) => {
                 exit::USAGE
             }
@@ -623,7 +640,10 @@ fn recover(replay: &Replay, cluster_id: &[u8; 16]) -> Result<Exchange, StartErro
                     }
                 }
             }
-            Body::StateHash { hash, .. } => {
+            Body::StateHash {
+                hash,
+                events_digest,
+            } => {
                 let found = engine.state_hash();
                 if found != hash {
                     return ControlFlow::Break(StartError::StateHash {
@@ -631,6 +651,15 @@ fn recover(replay: &Replay, cluster_id: &[u8; 16]) -> Result<Exchange, StartErro
                         last_equal,
                         expected: hex(&hash),
                         found: hex(&found),
+                    });
+                }
+                let found = engine.events_digest();
+                if found != events_digest {
+                    return ControlFlow::Break(StartError::EventsDigest {
+                        seq: record.seq,
+                        last_equal,
+                        expected: events_digest,
+                        found,
                     });
                 }
                 engine.restart_events_digest();
