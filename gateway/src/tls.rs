@@ -1,6 +1,6 @@
 //! TLS and QUIC settings of the server, fixed in code.
 //!
-//! `PROTOCOL.md` section 9 gives different limits to order entry and to market data. quinn takes one
+//! The protocol gives different limits to order entry and to market data. quinn takes one
 //! transport configuration per endpoint, before the ALPN of a connection is known, so the endpoint
 //! starts every connection with the tighter set, order entry's, and `widen` raises what
 //! may be raised on a connection once its protocol is known: quinn can change stream limits and

@@ -1,6 +1,6 @@
 //! How an incoming order trades: the rule book.
 //!
-//! The numbers in brackets are those of the matching rules in `ORDER_SCRIPT.md`.
+//! The numbers in brackets are those of the matching rules in `docs/order-script.md`.
 
 use tessera_types::{
     Aggressor, CancelReason, ClOrdId, Event, EventSink, InstrumentId, MatchAlgo, NewOrder, OrdType,

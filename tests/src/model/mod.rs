@@ -1,4 +1,4 @@
-//! The plain reference model: a slow book written from `ORDER_SCRIPT.md` alone.
+//! The plain reference model: a slow book written from `docs/order-script.md` alone.
 //!
 //! It shares the reader of script lines and the words of `tessera-types` with the program, and no
 //! line of code with the engine. Orders live in one vector, every question is a linear scan, and

@@ -1,4 +1,4 @@
-//! Order scripts: one command per line of JSON, as the document `ORDER_SCRIPT.md` defines them.
+//! Order scripts: one command per line of JSON, as the document `docs/order-script.md` defines them.
 //!
 //! [`parse_line`] reads one line and judges its *form* only: fields, types, ranges that need no
 //! knowledge of the exchange. Names stay names; a [`Resolver`] turns them into numbers. What remains

@@ -1,4 +1,4 @@
-//! Event lines: the fields of each event in the order that `ORDER_SCRIPT.md` shows.
+//! Event lines: the fields of each event in the order that `docs/order-script.md` shows.
 
 use std::fmt::{Display, Write as _};
 

@@ -123,56 +123,45 @@ pub(crate) fn deny() -> Result<()> {
 
 /// The engine against the plain model over more seeds than CI takes.
 pub(crate) fn model(seeds: &str) -> Result<()> {
-    let mut command = cargo([
-        "test",
-        "--release",
-        "--package",
-        "tessera-tests",
-        "--test",
+    proof(
         "model",
-        "--",
-        "--nocapture",
-    ]);
-    command.env("TESSERA_MODEL_SEEDS", seeds);
-    step("model", &mut command)
+        &["--test", "model"],
+        ("TESSERA_MODEL_SEEDS", seeds),
+    )
 }
 
 /// More kill -9 cycles than CI takes.
 pub(crate) fn kill9(cycles: u32) -> Result<()> {
-    step(
-        "build",
-        &mut cargo(["build", "--release", "--package", "tessera"]),
-    )?;
-    let mut command = cargo([
-        "test",
-        "--release",
-        "--package",
-        "tessera-tests",
-        "--test",
-        "it",
-        "--",
-        "--nocapture",
+    proof(
         "kill9",
-    ]);
-    command.env("TESSERA_KILL9_CYCLES", cycles.to_string());
-    step("kill9", &mut command)
+        &["--test", "it", "kill9"],
+        ("TESSERA_KILL9_CYCLES", &cycles.to_string()),
+    )
 }
 
 /// More random inputs per decoder than CI takes.
 pub(crate) fn fuzz(count: u64) -> Result<()> {
+    proof(
+        "fuzz",
+        &["--test", "it", "fuzz"],
+        ("TESSERA_FUZZ_COUNT", &count.to_string()),
+    )
+}
+
+/// Some of the whole-system tests, in release, with their size in a variable, and what they print.
+fn proof(name: &str, tests: &[&str], (variable, value): (&str, &str)) -> Result<()> {
     let mut command = cargo([
         "test",
         "--release",
+        "--locked",
         "--package",
         "tessera-tests",
-        "--test",
-        "it",
-        "--",
-        "--nocapture",
-        "fuzz",
     ]);
-    command.env("TESSERA_FUZZ_COUNT", count.to_string());
-    step("fuzz", &mut command)
+    command
+        .args(tests)
+        .args(["--", "--nocapture"])
+        .env(variable, value);
+    step(name, &mut command)
 }
 
 /// Criterion benches.
