@@ -81,6 +81,8 @@ pub(crate) struct Tally {
     pub(crate) orders: u64,
     /// Requests that the engine or the gateway refused, by reason.
     pub(crate) rejects: BTreeMap<&'static str, u64>,
+    /// Requests that were refused as busy and went again, refusals that are not among the rejects.
+    pub(crate) busy_again: u64,
     /// Trades, each once although both its orders may be this session's.
     pub(crate) fills: u64,
     /// Lots traded.
@@ -99,6 +101,7 @@ impl Tally {
         for (reason, count) in &other.rejects {
             *self.rejects.entry(reason).or_default() += count;
         }
+        self.busy_again += other.busy_again;
         self.fills += other.fills;
         self.volume += other.volume;
         self.notional += other.notional;
@@ -210,6 +213,17 @@ impl Ledger {
 
     pub(crate) fn tally_mut(&mut self) -> &mut Tally {
         &mut self.tally
+    }
+
+    /// Takes back that a new order or a replace was refused as busy: it is sent again under another id.
+    pub(crate) fn forget_busy(&mut self) {
+        if let Some(count) = self.tally.rejects.get_mut(RejectReason::Busy.as_str()) {
+            *count -= 1;
+            if *count == 0 {
+                self.tally.rejects.remove(RejectReason::Busy.as_str());
+            }
+            self.tally.busy_again += 1;
+        }
     }
 
     /// What the exchange did that it must not do, the first few.

@@ -142,6 +142,8 @@ struct Report {
     accepted: u64,
     unanswered: u64,
     rejects: u64,
+    /// Refused as busy and sent again; not among the rejects.
+    busy_again: u64,
     rejects_by_reason: std::collections::BTreeMap<&'static str, u64>,
     requests_by_kind: std::collections::BTreeMap<&'static str, u64>,
     fills: u64,
@@ -179,6 +181,7 @@ impl Report {
             accepted: tally.accepted,
             unanswered,
             rejects: tally.rejected(),
+            busy_again: tally.busy_again,
             rejects_by_reason: tally.rejects,
             requests_by_kind: tally.sent,
             fills: tally.fills,
@@ -220,6 +223,12 @@ impl Report {
         );
         if self.rejects > 0 {
             lines.push_str(&format!("\nrejects: {}", counts(&self.rejects_by_reason)));
+        }
+        if self.busy_again > 0 {
+            lines.push_str(&format!(
+                "\n{} refused as busy and sent again",
+                self.busy_again
+            ));
         }
         lines.push_str(&format!(
             "\norders {}, fills {}, volume {}, notional {}",

@@ -50,6 +50,8 @@ pub(super) async fn run(args: &Args, path: &Path) -> Result<ExitCode, VerbError>
         acks: acks.as_ref(),
         window: args.window.unwrap_or(WINDOW) as usize,
         last_change: LastChange::default(),
+        open: false,
+        busy: 0,
     };
     let (started, start) = (SystemTime::now(), Instant::now());
     let result = runner.script(&mut *input).await;
@@ -81,6 +83,10 @@ struct Runner<'a> {
     acks: Option<&'a std::cell::RefCell<Acks>>,
     window: usize,
     last_change: LastChange,
+    /// The exchange has taken a request since everything was last answered.
+    open: bool,
+    /// Requests refused because the journal was behind, since the last look.
+    busy: u64,
 }
 
 /// The last command that changed the visible book of the script's first instrument.
@@ -137,7 +143,7 @@ impl Runner<'_> {
     }
 
     async fn line(&mut self, line: &[u8], number: u64) -> Result<(), VerbError> {
-        let mut settled = false;
+        let (mut settled, mut tries) = (false, 0);
         loop {
             let parsed = match parse_line(line) {
                 Ok(Some(parsed)) => parsed,
@@ -154,7 +160,15 @@ impl Runner<'_> {
             match step {
                 Step::Skip => return Ok(()),
                 Step::Refuse(reason) => return self.refuse(number, reason),
-                Step::Send(request) => return self.send(Kind::of(&request), request).await,
+                Step::Send(request) => {
+                    if self.send(Kind::of(&request), request).await? || tries == BUSY_TRIES {
+                        return Ok(());
+                    }
+                    // Nothing was sent behind it, so it keeps its place in the script.
+                    self.lane.ledger.forget_busy();
+                    tries += 1;
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                }
                 Step::Settle { fence } => {
                     if fence {
                         // Cancels itself, an order that never was: its refusal comes after
@@ -194,21 +208,45 @@ impl Runner<'_> {
         }
     }
 
-    async fn send(&mut self, kind: Kind, request: Request) -> Result<(), VerbError> {
+    /// Sends a request; false when it was refused because the journal was behind, and may go again.
+    async fn send(&mut self, kind: Kind, request: Request) -> Result<bool, VerbError> {
         self.lane.ledger.send(kind, Instant::now());
         self.lane.sender.queue(request)?;
+        if !self.open && matches!(kind, Kind::New | Kind::Replace) {
+            // The first order of a batch goes ahead alone: a disk that has just been slow may still
+            // have the exchange refuse orders, and the rest must not pass this one.
+            self.drain().await?;
+            self.open = self.busy == 0;
+            return Ok(self.open);
+        }
         // Whole batches, each after the answers to the one before: when one is sent nothing waits
-        // for the disk, so that a stall of the disk never makes the exchange refuse part of it.
+        // for the disk, so that its stalls do not have the exchange refuse part of it.
         if self.lane.ledger.unanswered() >= self.window {
             self.settle().await?;
         }
-        Ok(())
+        Ok(true)
     }
 
+    /// Waits until everything is answered.
     async fn settle(&mut self) -> Result<(), VerbError> {
-        let (mapper, last_change) = (&mut self.mapper, &mut self.last_change);
+        self.drain().await?;
+        match self.busy {
+            0 => Ok(()),
+            busy => Err(VerbError::Failed(format!(
+                "the exchange refused {busy} requests while its journal was behind, and later ones \
+                 have passed them; repeat on a fresh exchange with a smaller --window, or with \
+                 `serve --run-ahead-ms` above the disk's stalls"
+            ))),
+        }
+    }
+
+    async fn drain(&mut self) -> Result<(), VerbError> {
+        (self.open, self.busy) = (false, 0);
+        let (mapper, last_change, busy) = (&mut self.mapper, &mut self.last_change, &mut self.busy);
         self.lane
             .settle(self.acks, |message| {
+                let refused = matches!(message, Message::BusinessReject(m) if m.reason == Some(RejectReason::Busy));
+                *busy += u64::from(refused);
                 mapper.on_message(message);
                 last_change.note(mapper.first_instrument(), message);
             })
@@ -307,8 +345,11 @@ async fn follow(feed: &mut Feed, instrument: InstrumentId, at_least: Seq) -> Res
     }
 }
 
+/// How often and how long an order waits for a journal that is behind.
+const BUSY_TRIES: u32 = 2_000;
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// Requests that are sent together.
-const WINDOW: u32 = 256;
+const WINDOW: u32 = 64;
 const ADMIN_SESSION: &str = "LOAD-ADMIN";
 /// How long the feed may take to show the last command.
 const PATIENCE: Duration = Duration::from_secs(3);
