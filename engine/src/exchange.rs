@@ -79,7 +79,7 @@ impl Exchange {
         }
     }
 
-    /// Applies one command and hands its events to `sink`, in the order of `ORDER_SCRIPT.md`:
+    /// Applies one command and hands its events to `sink`, in the order of `docs/order-script.md`:
     /// expiries, the answer, auction and trades, what is left of the order, elected stops, levels.
     ///
     /// Every command of any content is answered; none panics. The sequencer never lets the time

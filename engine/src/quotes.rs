@@ -35,8 +35,8 @@ impl Exchange {
             }
         }
         for entry in &request.entries {
-            let number = entry.instrument.get() as usize;
-            if entry.refused.is_none() && number < self.books.len() {
+            // Nothing that this looks at has changed since, so it answers as before.
+            if let Ok(number) = self.check_entry(entry) {
                 self.retry_all_or_none(number, sink);
             }
         }

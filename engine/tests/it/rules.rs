@@ -1094,3 +1094,19 @@ fn quantities_and_prices_at_their_ends() {
         "#]],
     );
 }
+
+#[test]
+fn a_mass_quote_tries_all_or_none_orders_again() {
+    check(
+        "a#1 buy 30 @ 20 aon | b#2 sell 25 @ 19 | a#1 reduce by 5 | m quote 3:5@21 4:5@20 | m quote - 4:5@25",
+        expect![[r#"
+            1 accepted a#1 buy 30 @ 20
+            2 accepted b#2 sell 25 @ 19
+            3 reduced  a#1 open 25
+            4 rejected mass_quote #0 crossed_quote
+            5 accepted m#4 sell 5 @ 25
+            5 trade    b#2 a#1 25 @ 19 buy open 0 0
+            = bids asks 25x5(1)
+        "#]],
+    );
+}
