@@ -198,10 +198,6 @@ fn head(kind: u8, instrument: u32, code: u8) -> u64 {
 
 /// Every field of an event mixed into 64 bits.
 #[inline(always)]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low half of a mix is a mix"
-)]
 fn event_word(event: &Event) -> u64 {
     match *event {
         Event::Level {
