@@ -393,9 +393,7 @@ impl Writer {
         region.store_slot(open.offset, &slots[..SLOT_BYTES]);
         open.offset += bytes;
         self.records += 1;
-        self.shared
-            .bytes_written
-            .fetch_add(bytes as u64, Ordering::Relaxed);
+        self.bytes += bytes as u64;
     }
 
     fn position(&self) -> Option<Position> {
