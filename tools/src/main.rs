@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use tessera::{admin, feed, journal, load, serve, sim, trade};
+use tessera::{admin, demo, feed, journal, load, serve, sim, trade};
 
 #[derive(Parser)]
 #[command(
@@ -24,6 +24,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Serve(serve::Args),
+    Demo(demo::Args),
     Sim(sim::Args),
     Journal(journal::Args),
     Trade(trade::Args),
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
             logs();
             serve::run(&args)
         }
+        Verb::Demo(args) => demo::run(&args),
         Verb::Sim(args) => sim::run(args),
         Verb::Journal(args) => journal::run(&args),
         Verb::Trade(args) => trade::run(args),
