@@ -526,101 +526,99 @@ impl Exchange {
     /// all-or-none orders and self-trade modes make it walk order by order.
     fn reach(&mut self, number: usize, slot: u32, limit: Option<i64>) -> Reach {
         let order = &self.store.orders[slot];
-        let (side, account, mode) = (order.side(), order.account, order.self_match());
-        let mut left = order.leaves;
-        let mut reach = Reach::default();
+        let mut probe = Probe {
+            number,
+            account: order.account,
+            self_match: order.self_match(),
+            left: order.leaves,
+            reach: Reach::default(),
+        };
+        let side = order.side();
         let half = *self.books[number].side(side.opposite());
-        let simple = self.books[number].aon_resting == 0 && mode == SelfMatch::None;
+        let simple = self.books[number].aon_resting == 0 && probe.self_match == SelfMatch::None;
         let mut plan = core::mem::take(&mut self.plan);
         for at in half.queues(&self.store.queues, &self.store.nodes) {
             let queue = &self.store.queues[at];
-            if left == 0 || !crosses(side, limit, queue.price) {
+            if probe.left == 0 || !crosses(side, limit, queue.price) {
                 break;
             }
             if simple {
-                let qty = u64::try_from(queue.open).unwrap_or(u64::MAX).min(left);
-                left -= qty;
-                reach.qty += qty;
-                reach.cost += i128::from(queue.price) * i128::from(qty);
-                continue;
-            }
-            let own = |order: &Order| mode != SelfMatch::None && order.account == account;
-            // A shared level deals with the taker's own party before anybody trades, and leaves
-            // all-or-none orders out.
-            let mut gone = 0;
-            if self.books[number].algo != MatchAlgo::Fifo {
-                let mut others = self.shareable(at);
-                let mut slot = queue.head;
-                while slot != NONE && left > 0 && u128::from(left) < others {
-                    let order = &self.store.orders[slot];
-                    if own(order) && !order.has(flag::ALL_OR_NONE) {
-                        gone += 1;
-                        match mode {
-                            SelfMatch::CancelNew | SelfMatch::CancelBoth => {
-                                self.plan = plan;
-                                return reach;
-                            }
-                            SelfMatch::Decrement => {
-                                let by = left.min(order.leaves);
-                                left -= by;
-                                others -= u128::from(by);
-                            }
-                            SelfMatch::CancelOld | SelfMatch::None => {
-                                others -= u128::from(order.leaves);
-                            }
-                        }
-                    }
-                    slot = order.next;
-                }
-                if u128::from(left) < others {
-                    reach.qty += left;
-                    reach.cost += i128::from(queue.price) * i128::from(left);
-                    break;
-                }
-            }
-            plan.clear();
-            let mut slot = queue.head;
-            while slot != NONE {
-                let order = &self.store.orders[slot];
-                if gone > 0 && own(order) && !order.has(flag::ALL_OR_NONE) {
-                    gone -= 1;
-                } else {
-                    plan.push((slot, order.leaves, self.store.shown(order)));
-                }
-                slot = order.next;
-            }
-            let mut turn = 0;
-            while turn < plan.len() && left > 0 {
-                let (slot, open, shown) = plan[turn];
-                turn += 1;
-                let order = &self.store.orders[slot];
-                if order.has(flag::ALL_OR_NONE) && open > left {
-                    continue;
-                }
-                if own(order) {
-                    match mode {
-                        SelfMatch::CancelNew | SelfMatch::CancelBoth => {
-                            self.plan = plan;
-                            return reach;
-                        }
-                        SelfMatch::Decrement => left -= left.min(open),
-                        SelfMatch::CancelOld | SelfMatch::None => {}
-                    }
-                    continue;
-                }
-                let qty = shown.min(left);
-                left -= qty;
-                reach.qty += qty;
-                reach.cost += i128::from(queue.price) * i128::from(qty);
-                if open > qty
-                    && let Some(ext) = self.store.ext(slot)
-                {
-                    plan.push((slot, open - qty, ext.slice(open - qty)));
-                }
+                probe.take(u64::try_from(queue.open).unwrap_or(u64::MAX), queue.price);
+            } else if !self.reach_into(&mut probe, at, &mut plan) {
+                break;
             }
         }
         self.plan = plan;
-        reach
+        probe.reach
+    }
+
+    /// Walks one level as [`trade`](Self::trade) would. Returns false when the taker ends there.
+    ///
+    /// `plan` is scratch: (order, open, visible) as they would be.
+    fn reach_into(&self, probe: &mut Probe, at: u32, plan: &mut Vec<(u32, u64, u64)>) -> bool {
+        let orders = &self.store.orders;
+        let aon = |slot: u32| orders[slot].has(flag::ALL_OR_NONE);
+        let queue = &self.store.queues[at];
+        plan.clear();
+        let mut slot = queue.head;
+        while slot != NONE {
+            plan.push((slot, orders[slot].leaves, self.store.shown(&orders[slot])));
+            slot = orders[slot].next;
+        }
+        let shared = self.books[probe.number].algo != MatchAlgo::Fifo;
+        let mut sharers = self.shareable(at);
+        let mut turn = 0;
+        while turn < plan.len() && probe.left > 0 {
+            let (slot, open, shown) = plan[turn];
+            if open == 0 || (aon(slot) && open > probe.left) {
+                turn += 1;
+                continue;
+            }
+            let mut own = probe.is_own(&orders[slot]).then_some(turn);
+            if shared && u128::from(probe.left) < sharers {
+                let is_own = |&(slot, open, _): &(u32, u64, u64)| {
+                    open > 0 && probe.is_own(&orders[slot]) && !aon(slot)
+                };
+                own = plan[turn..]
+                    .iter()
+                    .position(is_own)
+                    .map(|place| turn + place);
+                if own.is_none() {
+                    probe.take(probe.left, queue.price);
+                    return true;
+                }
+            } else {
+                turn += 1;
+            }
+            let by = match (own, probe.self_match) {
+                (None, _) => {
+                    let qty = probe.take(shown, queue.price);
+                    if open > qty
+                        && let Some(ext) = self.store.ext(slot)
+                    {
+                        plan.push((slot, open - qty, ext.slice(open - qty)));
+                    }
+                    if !aon(slot) {
+                        sharers -= u128::from(qty);
+                    }
+                    continue;
+                }
+                (_, SelfMatch::CancelNew | SelfMatch::CancelBoth) => return false,
+                (Some(own), SelfMatch::Decrement) => {
+                    let by = plan[own].1.min(probe.left);
+                    probe.left -= by;
+                    plan[own].1 -= by;
+                    (own, by)
+                }
+                (Some(own), SelfMatch::CancelOld | SelfMatch::None) => {
+                    (own, core::mem::take(&mut plan[own].1))
+                }
+            };
+            if !aon(plan[by.0].0) {
+                sharers -= u128::from(by.1);
+            }
+        }
+        true
     }
 
     /// Tries the resting all-or-none orders of a book again: buys before sells, best first. [11]
@@ -664,6 +662,33 @@ impl Exchange {
             }
         }
         self.ending = tried;
+    }
+}
+
+/// An incoming order whose trades are only tried out.
+#[derive(Debug)]
+struct Probe {
+    number: usize,
+    account: u32,
+    self_match: SelfMatch,
+    left: u64,
+    reach: Reach,
+}
+
+impl Probe {
+    #[inline]
+    fn is_own(&self, maker: &Order) -> bool {
+        self.self_match != SelfMatch::None && maker.account == self.account
+    }
+
+    /// Trades up to `most`; returns how much.
+    #[inline]
+    fn take(&mut self, most: u64, price: i64) -> u64 {
+        let qty = most.min(self.left);
+        self.left -= qty;
+        self.reach.qty += qty;
+        self.reach.cost += i128::from(price) * i128::from(qty);
+        qty
     }
 }
 

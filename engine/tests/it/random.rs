@@ -1,6 +1,6 @@
 //! Commands of any content: no panic, sound structures, equal twins, a mirror from the events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use tessera_engine::{EngineConfig, Exchange, OrderInput, OrderStatus, PrefetchStep};
@@ -378,7 +378,11 @@ impl Mirror {
 
 /// Every order's events must be a path through the table of `OrderStatus`.
 #[derive(Default)]
-struct Histories(BTreeMap<OrderId, OrderStatus>);
+struct Histories {
+    status: BTreeMap<OrderId, OrderStatus>,
+    /// Fill-or-kill and all-or-none orders.
+    whole: BTreeSet<OrderId>,
+}
 
 impl Histories {
     fn apply(&mut self, command: &Command, events: &[Event]) {
@@ -389,6 +393,36 @@ impl Histories {
                 OrdType::Stop | OrdType::StopLimit | OrdType::TrailingStop
             )
         );
+        let whole = matches!(
+            command,
+            Command::NewOrder(new) if new.time_in_force == TimeInForce::Fok
+                || new.exec_inst.contains(ExecInst::ALL_OR_NONE)
+        );
+        let mut open = BTreeMap::new();
+        for event in events {
+            if let Event::OrderAccepted { party, .. } = event
+                && whole
+            {
+                self.whole.insert(party.order_id);
+            }
+            if let Event::Trade {
+                maker,
+                taker,
+                maker_leaves,
+                taker_leaves,
+                ..
+            } = event
+            {
+                open.insert(maker.order_id, *maker_leaves);
+                open.insert(taker.order_id, *taker_leaves);
+            }
+        }
+        for (order, leaves) in open {
+            assert!(
+                leaves.is_zero() || !self.whole.contains(&order),
+                "order {order} wants all or nothing and has {leaves} left"
+            );
+        }
         for event in events {
             match event {
                 Event::OrderAccepted { party, .. } if stop => {
@@ -426,7 +460,7 @@ impl Histories {
     }
 
     fn step(&mut self, order: OrderId, input: OrderInput) {
-        let status = self.0.entry(order).or_insert(OrderStatus::Pending);
+        let status = self.status.entry(order).or_insert(OrderStatus::Pending);
         *status = status
             .next(input)
             .unwrap_or_else(|| panic!("{input:?} of order {order}, which is {status:?}"));
@@ -436,7 +470,7 @@ impl Histories {
     fn compare(&self, exchange: &Exchange) {
         let mut live: Vec<OrderId> = exchange.orders().map(|order| order.order_id).collect();
         live.sort_unstable();
-        let open = self.0.iter().filter(|(_, status)| !status.has_ended());
+        let open = self.status.iter().filter(|(_, status)| !status.has_ended());
         assert!(open.map(|(&order, _)| order).eq(live), "live orders");
     }
 }

@@ -1110,3 +1110,26 @@ fn a_mass_quote_tries_all_or_none_orders_again() {
         "#]],
     );
 }
+
+#[test]
+fn an_all_or_none_maker_may_leave_too_little_for_the_level_behind_it() {
+    // From a random script: the taker is larger than the orders that share, trades with the
+    // all-or-none order first, and is smaller than them afterwards.
+    check(
+        "list X algo=top_pro_rata | a#1 buy 15 @ 100 aon | c#2 buy 10 @ 100 | b#3 buy 8 @ 100 | b#4 sell 22 @ 99 aon stp=cancel_both | b#5 sell 22 @ 99 fok stp=decrement | b#6 sell 22 @ 99 fok stp=cancel_old",
+        expect![[r#"
+            1 listed   1
+            2 accepted a#1 buy 15 @ 100
+            3 accepted c#2 buy 10 @ 100
+            4 accepted b#3 buy 8 @ 100
+            5 accepted b#4 sell 22 @ 99
+            6 accepted b#5 sell 22 @ 99
+            6 canceled b#5 open 22 filled 0 fok
+            7 accepted b#6 sell 22 @ 99
+            7 trade    a#1 b#6 15 @ 100 sell open 0 7
+            7 canceled b#3 open 8 filled 0 stp
+            7 trade    c#2 b#6 7 @ 100 sell open 3 0
+            = bids 100x3(1) asks 99x22(1)
+        "#]],
+    );
+}
