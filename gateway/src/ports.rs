@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
 
 use crossbeam::channel::Sender;
 use hdrhistogram::Histogram;
@@ -41,8 +41,10 @@ pub struct ShardPorts {
     /// Wakes this shard. The same one that the threads on the other side were given, see
     /// [`ShardWaker`].
     pub waker: Arc<ShardWaker>,
-    /// While true, commands that [add orders](Command::adds_orders) are refused with reason `busy`.
-    pub pressure: Arc<AtomicBool>,
+    /// Until `durable` has reached this command, commands that [add orders](Command::adds_orders) are
+    /// refused with reason `busy`. A number and not a flag, so that it lapses by itself as soon as the
+    /// disk has caught up. 0: nothing is refused.
+    pub pressure: Arc<AtomicU64>,
     /// Instruments and catalogue; one for all shards.
     pub directory: Arc<Directory>,
     /// Who is logged on; one for all shards.

@@ -18,7 +18,7 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -287,7 +287,7 @@ pub(crate) struct ShardState {
     submitted: Cell<bool>,
     core_wake: Arc<dyn Wake>,
     durable: Cursor,
-    pressure: Arc<AtomicBool>,
+    pressure: Arc<AtomicU64>,
     snapshots: SnapshotRequests,
     sessions: Arc<Sessions>,
     stats: Arc<ShardStats>,
@@ -334,7 +334,7 @@ impl ShardState {
     pub(crate) fn submit(&self, command: Command) -> Result<(), Refused> {
         let adds_orders = command.adds_orders();
         // Relaxed is enough: a request that slips through at the edge is only a little late.
-        if adds_orders && self.pressure.load(Ordering::Relaxed) {
+        if adds_orders && self.durable.get() < self.pressure.load(Ordering::Relaxed) {
             return Err(Refused::Busy);
         }
         match self.ingress.borrow_mut().try_push(command) {

@@ -453,7 +453,7 @@ async fn mirrors_are_the_exchanges_books() {
     let client = client(&venue);
     let mut session = client.orders("ALICE").await.unwrap();
     let place = |step: u64| {
-        let side = [Side::Buy, Side::Sell][usize::from(step % 3 == 0)];
+        let side = [Side::Buy, Side::Sell][usize::from(step.is_multiple_of(3))];
         let price = 95 + i64::try_from(step * 7 % 11).unwrap();
         let mut order = order(side, price, 1 + u32::try_from(step % 5).unwrap());
         order.instrument = InstrumentId::new(u32::try_from(step % 2).unwrap());

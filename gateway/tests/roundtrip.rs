@@ -385,7 +385,7 @@ async fn under_pressure_orders_are_refused_and_cancels_are_served() {
     wire.event().await;
     venue
         .pressure
-        .store(true, std::sync::atomic::Ordering::SeqCst);
+        .store(u64::MAX, std::sync::atomic::Ordering::SeqCst);
     wire.request(&limit_order(2, Side::Buy, 100, 1)).await;
     let Message::BusinessReject(reject) = wire.control().await else {
         panic!("an order is refused under pressure");

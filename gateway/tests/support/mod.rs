@@ -48,7 +48,7 @@ pub struct Venue {
     pub stats: Arc<ShardStats>,
     pub directory: Arc<Directory>,
     pub sessions: Arc<Sessions>,
-    pub pressure: Arc<AtomicBool>,
+    pub pressure: Arc<AtomicU64>,
     shard: Option<ShardHandle>,
     core: Option<JoinHandle<Core>>,
     control: Arc<CoreControl>,
@@ -179,7 +179,7 @@ impl Venue {
         let unparker = parker.unparker();
         let directory = Arc::new(Directory::default());
         let sessions = Arc::new(Sessions::default());
-        let pressure = Arc::new(AtomicBool::new(false));
+        let pressure = Arc::new(AtomicU64::new(0));
         let stats = Arc::new(ShardStats::new());
         let core_wake = Arc::new(Tripwire {
             core: unparker.clone(),

@@ -75,10 +75,32 @@ fn every_verb_has_help_with_an_example() {
 }
 
 #[test]
+fn the_ready_line_says_what_an_acknowledgement_means_and_which_life_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    assert_eq!(
+        (server.ready_word("epoch"), server.ready_word("durability")),
+        ("1", "default")
+    );
+    let listed: u64 = server.ready_word("seq").parse().unwrap();
+    assert!(listed > 24, "a fresh directory gets the shipped catalogue");
+    assert_eq!(server.terminate().0, Some(0));
+    for (life, mode) in [("2", "strict"), ("3", "async")] {
+        let server = Server::start(dir.path(), &["--durability", mode]);
+        assert_eq!(
+            (server.ready_word("epoch"), server.ready_word("durability")),
+            (life, mode)
+        );
+        assert_eq!(server.ready_word("seq").parse(), Ok(listed));
+        assert_eq!(server.terminate().0, Some(0));
+    }
+}
+
+#[test]
 fn a_data_directory_has_one_writer() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path(), &[]);
-    let pid = "pid";
+    let pid = format!("pid={}", server.pid());
     check(
         &[
             "serve",
@@ -88,7 +110,7 @@ fn a_data_directory_has_one_writer() {
             "127.0.0.1:0",
         ],
         1,
-        &["in use by", pid],
+        &["in use by", &pid],
     );
     let (code, log) = server.terminate();
     assert_eq!(code, Some(0), "{log}");

@@ -1,4 +1,5 @@
 //! Whole-system tests: the program as its users start it, and the pieces as it composes them.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
 mod cli;
 mod flow;

@@ -46,9 +46,9 @@ fn traffic(seed: u64) -> Vec<Command> {
             *mark += rng.random_range(1..5);
         }
         let header = ClientHeader {
-            session: SessionId::new(session as u32 + 1),
+            session: SessionId::new([1, 2, 3][session]),
             generation: Generation::new(if stale { 0 } else { *generation }),
-            account: AccountId::new(session as u32 + 10),
+            account: AccountId::new([10, 11, 12][session]),
             cl_ord_id: ClOrdId::new(*mark),
             received: Timestamp::ZERO,
         };

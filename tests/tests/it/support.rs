@@ -82,8 +82,7 @@ pub(crate) struct Server {
     child: Child,
     /// Where it serves.
     pub(crate) addr: String,
-    /// The whole `READY` line.
-    pub(crate) ready: String,
+    ready: String,
     log: Option<JoinHandle<String>>,
 }
 
@@ -132,6 +131,11 @@ impl Server {
             child,
             log,
         }
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGKILL, and wait.

@@ -61,7 +61,8 @@ pub(crate) struct CoreParts {
     pub(crate) journal_wake: Unparker,
     pub(crate) durable: Cursor,
     pub(crate) directory: Arc<Directory>,
-    pub(crate) pressure: Arc<AtomicBool>,
+    /// Until `durable` has reached this command, ingress refuses new orders; 0 for never.
+    pub(crate) pressure: Arc<AtomicU64>,
     /// The disk leaves no room for another segment.
     pub(crate) low_disk: Arc<AtomicBool>,
     pub(crate) run_ahead: Duration,
@@ -423,11 +424,16 @@ impl Core {
         if self.seq.get() > newest && self.unsynced.len() < MAX_UNSYNCED {
             self.unsynced.push_back((self.seq, self.time));
         }
-        let behind = self.unsynced.front().is_some_and(|&(_, time)| {
-            u128::from(wall_clock().nanos_since(time)) > self.parts.run_ahead.as_nanos()
-        }) || self.parts.low_disk.load(Ordering::Acquire);
-        if behind != self.parts.pressure.load(Ordering::Relaxed) {
-            self.parts.pressure.store(behind, Ordering::Release);
+        let too_old = self.unsynced.front().filter(|(_, time)| {
+            u128::from(wall_clock().nanos_since(*time)) > self.parts.run_ahead.as_nanos()
+        });
+        let until = if self.parts.low_disk.load(Ordering::Acquire) {
+            u64::MAX
+        } else {
+            too_old.map_or(0, |(seq, _)| seq.get())
+        };
+        if until != self.parts.pressure.load(Ordering::Relaxed) {
+            self.parts.pressure.store(until, Ordering::Release);
         }
     }
 }
@@ -533,7 +539,7 @@ mod tests {
         market: Consumer<EventRecord>,
         reattached: Receiver<Reattached>,
         durable: CursorWriter,
-        pressure: Arc<AtomicBool>,
+        pressure: Arc<AtomicU64>,
         seats: Sender<(u16, ShardLink)>,
         _parker: Parker,
     }
@@ -566,7 +572,7 @@ mod tests {
         let (to_market, market) = spsc::channel(ring_capacity);
         let (to_reattach, reattached) = channel::bounded(1);
         let (to_seats, seats) = channel::bounded(4);
-        let pressure = Arc::new(AtomicBool::new(false));
+        let pressure = Arc::new(AtomicU64::new(0));
         let mut core = Core::new(CoreParts {
             engine: Exchange::new(EngineConfig::default()),
             shards: links,
@@ -776,21 +782,16 @@ mod tests {
     #[test]
     fn saturated_shards_get_equal_shares() {
         let mut bench = bench(3, 1 << 14, Duration::from_secs(1));
-        for (shard, name) in (0_u64..).zip(["a", "b", "c"]) {
-            bench.shards[shard as usize]
-                .ingress
-                .try_push(logon(name, shard))
-                .unwrap();
+        for (index, name) in (0..).zip(["a", "b", "c"]) {
+            let ingress = &mut bench.shards[index].ingress;
+            ingress.try_push(logon(name, index as u64)).unwrap();
         }
         bench.work();
-        for shard in 0..3_u32 {
-            let generation = generation_of(&bench, shard + 1).get();
+        for (index, session) in (0..3).zip(1..) {
+            let generation = generation_of(&bench, session).get();
             for id in 1..=2000 {
-                let command = order(shard + 1, generation, id);
-                bench.shards[shard as usize]
-                    .ingress
-                    .try_push(command)
-                    .unwrap();
+                let command = order(session, generation, id);
+                bench.shards[index].ingress.try_push(command).unwrap();
             }
         }
         for _ in 0..9 {
@@ -808,9 +809,9 @@ mod tests {
     fn ingress_is_told_when_the_disk_is_behind_and_when_it_has_caught_up() {
         let mut bench = bench(1, 1024, Duration::from_millis(20));
         bench.core.do_work();
-        assert!(!bench.pressure.load(Ordering::Acquire));
+        assert_eq!(bench.pressure.load(Ordering::Acquire), 0);
         let start = std::time::Instant::now();
-        while !bench.pressure.load(Ordering::Acquire) {
+        while bench.pressure.load(Ordering::Acquire) == 0 {
             bench.core.do_work();
             assert!(
                 start.elapsed() < Duration::from_secs(10),
@@ -818,9 +819,13 @@ mod tests {
             );
         }
         assert!(start.elapsed() >= Duration::from_millis(15));
+        assert_eq!(
+            bench.pressure.load(Ordering::Acquire),
+            bench.core.last_seq().get()
+        );
         bench.durable.publish(bench.core.last_seq().get());
         bench.core.do_work();
-        assert!(!bench.pressure.load(Ordering::Acquire));
+        assert_eq!(bench.pressure.load(Ordering::Acquire), 0);
     }
 
     #[test]

@@ -343,7 +343,7 @@ impl Node {
         if let Some(catalogue) = engine.catalogue() {
             directory.set_catalogue(engine.last_seq(), catalogue.clone());
         }
-        let pressure = Arc::new(AtomicBool::new(false));
+        let pressure = Arc::new(AtomicU64::new(0));
         let low_disk = Arc::new(AtomicBool::new(false));
         let feed_missed = Arc::new(AtomicU64::new(0));
 

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(crate) struct Plumbing {
     pub(crate) wakers: Vec<Arc<ShardWaker>>,
     pub(crate) snapshots: SnapshotRequests,
     pub(crate) durable: Cursor,
-    pub(crate) pressure: Arc<AtomicBool>,
+    pub(crate) pressure: Arc<AtomicU64>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) stats: Vec<Arc<ShardStats>>,
