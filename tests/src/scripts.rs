@@ -61,9 +61,29 @@ impl Features {
         extremes: true,
     };
 
-    /// Each feature with even odds; a rare one more rarely.
+    /// Each feature with even odds; a rare one more rarely. In every fourth script those that meet
+    /// inside one level come together.
     fn draw(self, rng: &mut Pcg64Mcg) -> Self {
+        let together = rng.random_bool(0.25);
         let mut keep = |wanted: bool, odds: f64| wanted && rng.random_bool(odds);
+        if together {
+            return Self {
+                icebergs: keep(self.icebergs, 0.6),
+                stops: keep(self.stops, 0.2),
+                all_or_none: keep(self.all_or_none, 0.9),
+                sharing: keep(self.sharing, 0.7),
+                min_qty: keep(self.min_qty, 0.7),
+                budgets: keep(self.budgets, 0.7),
+                self_match: keep(self.self_match, 0.9),
+                auctions: false,
+                quotes: keep(self.quotes, 0.2),
+                protection: false,
+                expiry: false,
+                halts: false,
+                malformed: false,
+                extremes: false,
+            };
+        }
         Self {
             icebergs: keep(self.icebergs, 0.5),
             stops: keep(self.stops, 0.5),
