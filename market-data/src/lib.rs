@@ -6,7 +6,7 @@
 //!
 //! Read in this order: [`increment`] is what travels; [`book`] is what both sides keep; [`snapshot`]
 //! is a book written down; [`checksum`] is how two books are compared in four bytes; [`builder`]
-//! makes the feed; [`subscription`] is one subscriber of it; [`mirror`] is the client's side;
+//! makes the feed; [`mirror`] is the client's side;
 //! [`conflate`] thins the feed for those who want less of it.
 
 pub mod book;
@@ -16,7 +16,6 @@ pub mod conflate;
 pub mod increment;
 pub mod mirror;
 pub mod snapshot;
-pub mod subscription;
 #[cfg(test)]
 mod testing;
 
@@ -27,4 +26,3 @@ pub use conflate::Conflator;
 pub use increment::{FeedItem, Increment, IncrementKind, LevelAction};
 pub use mirror::{ChannelGap, ChannelTracker, Mirror, MirrorState, ResyncReason, Update};
 pub use snapshot::{BookSnapshot, LastTrade, LevelEntry, SnapshotRequest};
-pub use subscription::{Subscription, SubscriptionInput, SubscriptionState};

@@ -22,7 +22,10 @@ use tessera_journal::{Body, Journal, OpenError, Opened, Replay, ScanError, Statu
 use tessera_market_data::{Builder, BuilderConfig};
 use tessera_proto::codes;
 use tessera_ring::{CursorWriter, IdleConfig, Parker, Unparker, Wake, agent, spsc};
-use tessera_types::{Event, EventSink, Seq, Sequenced, wire};
+use tessera_types::{
+    Cancel, ClientHeader, Command, Event, EventSink, ExecInst, OrderId, OrderTarget, Seq,
+    Sequenced, wire,
+};
 use thiserror::Error;
 
 use super::core::{Core, CoreParts, CoreProgress, wall_clock};
@@ -409,12 +412,14 @@ impl Node {
             ports.push(connected.ports);
         }
 
-        let feed_epoch = report.epoch;
+        // Room for the epochs that begin when a ring overflows, so that no two starts share one.
+        let feed_epoch = report.epoch << 16;
         let mut builder = Builder::new(feed_epoch, BuilderConfig::default());
         let books = Books::of(&engine);
         builder.restore(feed_epoch, books.seq, books.time, books.instruments);
 
         let is_fresh = engine.last_seq() == Seq::ZERO;
+        let cancels = canceled_by_restart(&engine);
         let mut core = Core::new(CoreParts {
             engine,
             shards: links,
@@ -462,7 +467,7 @@ impl Node {
             stages.framing.recorder(),
         );
         let journal = Running::spawn(journal, config.idle, journal_parker)?;
-        for command in listing {
+        for command in listing.into_iter().chain(cancels) {
             core.submit(command);
         }
         let ready_seq = core.last_seq();
@@ -606,6 +611,24 @@ fn stop_threads(
     (core.last_seq(), core.engine().state_hash())
 }
 
+/// The cancels of orders that asked not to survive a restart, oldest first: they are journaled before
+/// anything else can match.
+fn canceled_by_restart(engine: &Exchange) -> Vec<Command> {
+    let mut orders: Vec<OrderId> = engine
+        .orders()
+        .filter(|order| order.exec_inst.contains(ExecInst::CANCEL_ON_SYSTEM_FAILURE))
+        .map(|order| order.order_id)
+        .collect();
+    orders.sort_unstable();
+    let cancel = |id| {
+        Command::Cancel(Cancel {
+            header: ClientHeader::default(),
+            target: OrderTarget::Exchange(id),
+        })
+    };
+    orders.into_iter().map(cancel).collect()
+}
+
 /// The engine after everything the journal holds, every state hash compared.
 fn recover(replay: &Replay, cluster_id: &[u8; 16]) -> Result<Exchange, StartError> {
     let mut seed = [0; 8];
@@ -709,4 +732,68 @@ fn hex(bytes: &[u8]) -> String {
             let _ = write!(text, "{byte:02x}");
             text
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tessera_types::{
+        AccountId, ClOrdId, Instrument, InstrumentId, ListInstrument, Name, NewOrder, Price, Qty,
+        Side, Timestamp,
+    };
+
+    #[test]
+    fn a_restart_cancels_the_orders_that_asked_for_it_oldest_first() {
+        let mut engine = Exchange::new(EngineConfig::default());
+        let mut events = Vec::new();
+        let mut apply = |engine: &mut Exchange, command: Command| {
+            let sequenced = Sequenced {
+                seq: engine.last_seq().next(),
+                time: Timestamp::ZERO,
+                command,
+            };
+            engine.apply(&sequenced, &mut events);
+        };
+        let listing = ListInstrument {
+            header: ClientHeader::default(),
+            instrument: Instrument::plain(Name::new("TEST").unwrap()),
+        };
+        apply(&mut engine, Command::ListInstrument(Box::new(listing)));
+        for id in 1..=6 {
+            let header = ClientHeader {
+                account: AccountId::new(1),
+                cl_ord_id: ClOrdId::new(id),
+                ..ClientHeader::default()
+            };
+            let mut order = NewOrder::limit(
+                header,
+                InstrumentId::new(0),
+                Side::Buy,
+                Price::from_ticks(10),
+                Qty::from_lots(1),
+            );
+            if id % 2 == 0 {
+                order.exec_inst = ExecInst::CANCEL_ON_SYSTEM_FAILURE;
+            }
+            apply(&mut engine, Command::NewOrder(order));
+        }
+        let cancels = canceled_by_restart(&engine);
+        assert_eq!(cancels.len(), 3);
+        assert!(cancels.is_sorted_by_key(|command| match command {
+            Command::Cancel(cancel) => match cancel.target {
+                OrderTarget::Exchange(id) => id,
+                OrderTarget::Client(_) => panic!("a restart knows only the exchange's ids"),
+            },
+            other => panic!("{other:?}"),
+        }));
+        for cancel in cancels {
+            apply(&mut engine, cancel);
+        }
+        let left: Vec<_> = engine
+            .orders()
+            .map(|order| order.cl_ord_id.get() % 2)
+            .collect();
+        assert_eq!(left, [1, 1, 1]);
+        assert!(canceled_by_restart(&engine).is_empty());
+    }
 }
