@@ -1111,7 +1111,12 @@ mod tests {
 
     #[test]
     fn plain_orders_fit_one_slot() {
-        check(&Command::NewOrder(order()), expect!["0x01 36 0300200007000000290000000000000005000000feffffffffffffff0900000001e02e00"]);
+        check(
+            &Command::NewOrder(order()),
+            expect![
+                "0x01 36 0300200007000000290000000000000005000000feffffffffffffff0900000001e02e00"
+            ],
+        );
         let market = NewOrder {
             ord_type: OrdType::Market,
             price: Price::ZERO,
@@ -1120,14 +1125,24 @@ mod tests {
             exec_inst: ExecInst::ALL,
             ..order()
         };
-        check(&Command::NewOrder(market), expect!["0x01 36 0300200007000000290000000000000005000000000000000000000009000000cbe72e00"]);
+        check(
+            &Command::NewOrder(market),
+            expect![
+                "0x01 36 0300200007000000290000000000000005000000000000000000000009000000cbe72e00"
+            ],
+        );
     }
 
     #[test]
     fn an_order_that_waited_long_is_written_in_full_and_stays_exact() {
         let mut late = order();
         late.header.received = Timestamp::from_nanos(1);
-        check(&Command::NewOrder(late), expect!["0x02 92 0300000002000700000029000000000000000100000000000000050000000100000000feffffffffffffff09000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"]);
+        check(
+            &Command::NewOrder(late),
+            expect![
+                "0x02 92 0300000002000700000029000000000000000100000000000000050000000100000000feffffffffffffff09000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+            ],
+        );
     }
 
     #[test]
@@ -1138,7 +1153,12 @@ mod tests {
             budget: Some(5),
             ..order()
         };
-        check(&Command::NewOrder(iceberg), expect!["0x02 92 03000000020007000000290000000000000024c49a3b00000000050000000102000000feffffffffffffff09000000000000000000000000000000020000000000000000000000000000000000000000000000010500000000000000"]);
+        check(
+            &Command::NewOrder(iceberg),
+            expect![
+                "0x02 92 03000000020007000000290000000000000024c49a3b00000000050000000102000000feffffffffffffff09000000000000000000000000000000020000000000000000000000000000000000000000000000010500000000000000"
+            ],
+        );
     }
 
     #[test]
@@ -1149,7 +1169,9 @@ mod tests {
                 header: header(),
                 target,
             }),
-            expect!["0x03 35 03000000020007000000290000000000000024c49a3b00000000002800000000000000"],
+            expect![
+                "0x03 35 03000000020007000000290000000000000024c49a3b00000000002800000000000000"
+            ],
         );
         check(
             &Command::Reduce(Reduce {
@@ -1157,7 +1179,9 @@ mod tests {
                 target: OrderTarget::Exchange(OrderId::new(77)),
                 by: Qty::from_lots(1),
             }),
-            expect!["0x04 43 03000000020007000000290000000000000024c49a3b00000000014d000000000000000100000000000000"],
+            expect![
+                "0x04 43 03000000020007000000290000000000000024c49a3b00000000014d000000000000000100000000000000"
+            ],
         );
         check(
             &Command::Replace(Replace {
@@ -1168,7 +1192,9 @@ mod tests {
                 stop: None,
                 new_id: Some(ClOrdId::new(41)),
             }),
-            expect!["0x05 68 03000000020007000000290000000000000024c49a3b00000000002800000000000000090400000000000000000000000000000000000000000000002900000000000000"],
+            expect![
+                "0x05 68 03000000020007000000290000000000000024c49a3b00000000002800000000000000090400000000000000000000000000000000000000000000002900000000000000"
+            ],
         );
         check(
             &Command::MassCancel(MassCancel {
@@ -1177,7 +1203,9 @@ mod tests {
                 instrument: Some(InstrumentId::new(5)),
                 side: Some(Side::Sell),
             }),
-            expect!["0x06 36 03000000020007000000290000000000000024c49a3b0000000006000000000500000001"],
+            expect![
+                "0x06 36 03000000020007000000290000000000000024c49a3b0000000006000000000500000001"
+            ],
         );
         check(&Command::AdvanceTime(AdvanceTime), expect!["0x22 0 "]);
         check(
@@ -1187,7 +1215,9 @@ mod tests {
                 phase: Phase::Auction,
                 ref_price: Some(Price::from_ticks(100)),
             }),
-            expect!["0x21 40 03000000020007000000290000000000000024c49a3b000000000500000001016400000000000000"],
+            expect![
+                "0x21 40 03000000020007000000290000000000000024c49a3b000000000500000001016400000000000000"
+            ],
         );
         check(
             &Command::SessionFence(SessionFence {
