@@ -45,7 +45,7 @@ const MAY_DEPEND: &[(&str, &[&str])] = &[
         "tessera-engine",
         &["tessera-types", "blake3", "foldhash", "hashbrown", "crc32c"],
     ),
-    ("tessera-ring", &["crossbeam", "loom"]),
+    ("tessera-ring", &["crossbeam", "thiserror"]),
     (
         "tessera-journal",
         &[
