@@ -112,8 +112,13 @@ impl Exchange {
     fn first_in_auction(&self, number: usize, side: Side, price: i64) -> Option<u32> {
         let book = &self.books[number];
         let room = book.rest.markets[side as usize];
-        if room != NONE {
-            return Some(self.store.queues[room].head);
+        let waiting = if room == NONE {
+            None
+        } else {
+            self.taking_part(room).next()
+        };
+        if waiting.is_some() {
+            return waiting;
         }
         for at in book
             .side(side)
@@ -127,16 +132,23 @@ impl Exchange {
             if !takes_part {
                 return None;
             }
-            let mut slot = queue.head;
-            while slot != NONE {
-                let order = &self.store.orders[slot];
-                if !order.has(flag::ALL_OR_NONE) {
-                    return Some(slot);
-                }
-                slot = order.next;
+            let first = self.taking_part(at).next();
+            if first.is_some() {
+                return first;
             }
         }
         None
+    }
+
+    /// The orders of a queue that an uncross reaches, in turn: all but all-or-none orders. One of
+    /// those waits as a market order when its trigger is reached while the auction collects.
+    fn taking_part(&self, at: u32) -> impl Iterator<Item = u32> {
+        let orders = &self.store.orders;
+        let head = Some(self.store.queues[at].head).filter(|&slot| slot != NONE);
+        core::iter::successors(head, |&slot| {
+            Some(orders[slot].next).filter(|&slot| slot != NONE)
+        })
+        .filter(|&slot| !orders[slot].has(flag::ALL_OR_NONE))
     }
 
     /// Where the uncross clears, unless nothing trades at any price.
@@ -149,10 +161,10 @@ impl Exchange {
             [Side::Buy, Side::Sell].map(|side| self.levels_in_auction(number, side));
         let [market_buys, market_sells] = book.rest.markets.map(|at| {
             if at == NONE {
-                0
-            } else {
-                self.store.queues[at].open
+                return 0;
             }
+            let open = |slot: u32| u128::from(self.store.orders[slot].leaves);
+            self.taking_part(at).map(open).sum::<u128>()
         });
         if reference.is_none() && (buys.is_empty() || sells.is_empty()) {
             return None; // with market orders alone on one side only a reference gives a price

@@ -197,6 +197,30 @@ fn an_all_or_none_order_has_no_part_in_a_shared_level() {
 }
 
 #[test]
+fn a_level_is_shared_once_an_all_or_none_order_has_taken_its_part() {
+    agree(
+        r#"{"op":"instrument","instrument":"I","algo":"top_pro_rata"}
+        {"op":"new","id":1,"party":"A","side":"buy","price":100,"qty":15,"aon":true}
+        {"op":"new","id":2,"party":"C","side":"buy","price":100,"qty":10}
+        {"op":"new","id":3,"party":"B","side":"buy","price":100,"qty":8}
+        {"op":"new","id":4,"party":"B","side":"sell","price":99,"qty":22,"aon":true,"stp":"cancel_both"}"#,
+    );
+}
+
+#[test]
+fn an_all_or_none_stop_triggered_in_an_auction_stays_out_of_it() {
+    agree(
+        r#"{"op":"new","id":1,"party":"B","side":"buy","price":100,"qty":2}
+        {"op":"new","id":2,"party":"B","side":"sell","price":100,"qty":2}
+        {"op":"new","id":3,"party":"A","side":"buy","qty":1,"type":"stop","stop":101,"aon":true}
+        {"op":"new","id":4,"party":"B","side":"sell","price":101,"qty":1}
+        {"op":"phase","phase":"auction"}
+        {"op":"replace","id":3,"stop":100}
+        {"op":"phase","phase":"continuous"}"#,
+    );
+}
+
+#[test]
 fn a_share_of_an_iceberg_comes_slice_by_slice() {
     agree(
         r#"{"op":"instrument","instrument":"I","algo":"split","fifo_pct":76}
