@@ -57,6 +57,9 @@ pub struct Args {
     /// Refuse new orders while the oldest unsynced command is older than this; cancels are served.
     #[arg(long, value_name = "MS", default_value_t = 100)]
     run_ahead_ms: u64,
+    /// Print `READY` as a JSON object, and one more with the last sequence and state hash after a drain.
+    #[arg(long)]
+    json: bool,
     /// The core and journal threads spin and never park: for machines with cores to spare.
     #[arg(long)]
     spin: bool,
@@ -101,13 +104,26 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(node) => node,
         Err(error) => return error.report(),
     };
-    println!(
-        "READY addr={} seq={} epoch={} durability={}",
-        node.addr(),
-        node.ready_seq(),
-        node.epoch(),
-        args.durability,
-    );
+    let ready = if args.json {
+        serde_json::json!({
+            "ready": true,
+            "addr": node.addr().to_string(),
+            "seq": node.ready_seq().get(),
+            "epoch": node.epoch(),
+            "durability": args.durability.to_string(),
+        })
+        .to_string()
+    } else {
+        format!(
+            "READY addr={} seq={} epoch={} durability={}",
+            node.addr(),
+            node.ready_seq(),
+            node.epoch(),
+            args.durability,
+        )
+    };
+    // Whoever closed standard output is told nothing, and the exchange serves all the same.
+    let _ = writeln!(std::io::stdout(), "{ready}");
     let _ = std::io::stdout().flush();
     runtime.block_on(signals.wait());
     tracing::info!("draining");
@@ -122,6 +138,16 @@ pub fn run(args: &Args) -> ExitCode {
         "drained seq={} state_hash={}",
         drained.seq, drained.state_hash
     );
+    if args.json {
+        let last = serde_json::json!({
+            "drained": true,
+            "seq": drained.seq.get(),
+            "state_hash": drained.state_hash,
+            "journal_bytes": drained.journal_bytes,
+            "trades": drained.trades,
+        });
+        let _ = writeln!(std::io::stdout(), "{last}");
+    }
     ExitCode::SUCCESS
 }
 

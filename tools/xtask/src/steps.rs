@@ -23,7 +23,11 @@ pub(crate) fn ci() -> Result<()> {
             "--locked",
             "--document-private-items",
         ])
-        .env("RUSTDOCFLAGS", "-D warnings"),
+        // Built with private items, so that a module page may link to the rooms behind it.
+        .env(
+            "RUSTDOCFLAGS",
+            "-D warnings -A rustdoc::private_intra_doc_links",
+        ),
     )?;
     deny()?;
     loom()?;
