@@ -1,7 +1,7 @@
 //! `tessera load`: order flow through the gateway, with latencies and a check of every answer.
 //!
 //! [`mix`] decides what is sent, [`schedule`] and [`pacer`] when; [`ledger`] checks the answers,
-//! [`stats`] measures them; [`run`] is the sessions themselves and [`script`] the order scripts.
+//! [`stats`] measures them; [`mod@run`] is the sessions themselves and [`script`] the order scripts.
 
 mod ledger;
 mod mix;
