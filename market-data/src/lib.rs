@@ -5,7 +5,7 @@
 //! or says that it cannot. Nothing here knows a socket, a thread, a clock or the engine's own books.
 //!
 //! Read in this order: [`increment`] is what travels; [`book`] is what both sides keep; [`snapshot`]
-//! is a book written down; [`checksum`] is how two books are compared in four bytes; [`builder`]
+//! is a book written down; [`mod@checksum`] is how two books are compared in four bytes; [`builder`]
 //! makes the feed; [`mirror`] is the client's side;
 //! [`conflate`] thins the feed for those who want less of it.
 

@@ -21,14 +21,14 @@ pub(crate) struct Entry {
     pub(crate) least: Least,
 }
 
-/// What becomes of what does not trade at once. [2]
+/// What becomes of what does not trade at once. \[2\]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rest {
     Stay,
     Cancel(CancelReason),
 }
 
-/// What must be able to trade on entry, hidden quantity counted, before anything does. [2]
+/// What must be able to trade on entry, hidden quantity counted, before anything does. \[2\]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Least {
     None,
@@ -158,7 +158,7 @@ impl Exchange {
         })
     }
 
-    /// Looks whether enough could trade; if not, says what becomes of the order. [2] [11]
+    /// Looks whether enough could trade; if not, says what becomes of the order. \[2\] \[11\]
     #[inline]
     fn test_entry(
         &mut self,
@@ -197,7 +197,7 @@ impl Exchange {
     }
 
     /// Trades an incoming order against the other side: best price first, then first in, first
-    /// out. [1] Returns whether it is still there with something open.
+    /// out. \[1\] Returns whether it is still there with something open.
     pub(crate) fn trade<S: EventSink + ?Sized>(
         &mut self,
         number: usize,
@@ -277,7 +277,7 @@ impl Exchange {
         crosses(taker.side, taker.limit, queue.price).then_some(queue.head)
     }
 
-    /// One trade at the resting order's price. [1]
+    /// One trade at the resting order's price. \[1\]
     #[inline]
     fn execute<S: EventSink + ?Sized>(
         &mut self,
@@ -318,7 +318,7 @@ impl Exchange {
     }
 
     /// Keeps an incoming order from trading with its own party, by the incoming order's mode; of
-    /// two events the resting order's comes first. [6] Returns whether the incoming order ends.
+    /// two events the resting order's comes first. \[6\] Returns whether the incoming order ends.
     fn prevent_self_match<S: EventSink + ?Sized>(
         &mut self,
         taker: &mut Taker,
@@ -367,14 +367,14 @@ impl Exchange {
     }
 
     /// True when a level is shared: its instrument says so and the taker is smaller than the level.
-    /// Otherwise it is filled first in, first out. [10]
+    /// Otherwise it is filled first in, first out. \[10\]
     #[inline]
     fn shares(&self, taker: &Taker, at: u32) -> bool {
         self.books[taker.number].algo != MatchAlgo::Fifo
             && u128::from(taker.leaves) < self.shareable(at)
     }
 
-    /// Shares a level that is larger than the taker. [10] Returns whether the taker ends by
+    /// Shares a level that is larger than the taker. \[10\] Returns whether the taker ends by
     /// self-match prevention.
     ///
     /// All-or-none orders take no part. An order of the taker's own party anywhere in the level is
@@ -520,7 +520,7 @@ impl Exchange {
         }
     }
 
-    /// What an incoming order could really trade, without trading it. [2] [6]
+    /// What an incoming order could really trade, without trading it. \[2\] \[6\]
     ///
     /// Sums of the levels answer as long as every resting order takes whatever comes; only
     /// all-or-none orders and self-trade modes make it walk order by order.
@@ -621,7 +621,7 @@ impl Exchange {
         true
     }
 
-    /// Tries the resting all-or-none orders of a book again: buys before sells, best first. [11]
+    /// Tries the resting all-or-none orders of a book again: buys before sells, best first. \[11\]
     #[inline]
     pub(crate) fn retry_all_or_none<S: EventSink + ?Sized>(&mut self, number: usize, sink: &mut S) {
         let book = &self.books[number];
