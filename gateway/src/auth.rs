@@ -66,7 +66,7 @@ struct Failure {
 }
 
 impl Guard {
-    /// Whether the pair is refused for now.
+    /// Whether the pair is blocked at the moment.
     pub(crate) fn blocks(&mut self, address: IpAddr, key: &[u8; 16], now: Monotime) -> bool {
         while self
             .failures

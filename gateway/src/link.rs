@@ -382,15 +382,7 @@ impl Reader {
     /// The client will say nothing more: it must have said Logout, else it is gone.
     fn on_control_end(&mut self, link: &Rc<Link>) -> Result<(), Exit> {
         self.control_open = false;
-        if let Err(error) = self.control_framer.finish() {
-            link.session.borrow_mut().on_frame_error(error);
-            return Err(Exit::lost(error.close_code()));
-        }
-        if link.is_leaving() {
-            Ok(())
-        } else {
-            Err(Exit::lost(CloseCode::Done))
-        }
+        stream_ended(link, &self.control_framer)
     }
 
     fn on_stream(
@@ -466,15 +458,7 @@ impl Reader {
 
     fn on_requests_end(&mut self, link: &Rc<Link>) -> Result<(), Exit> {
         self.requests = None;
-        if let Err(error) = self.requests_framer.finish() {
-            link.session.borrow_mut().on_frame_error(error);
-            return Err(Exit::lost(error.close_code()));
-        }
-        if link.is_leaving() {
-            Ok(())
-        } else {
-            Err(Exit::lost(CloseCode::Done))
-        }
+        stream_ended(link, &self.requests_framer)
     }
 }
 
@@ -958,6 +942,19 @@ impl Link {
         }
         self.connection.close(code(exit.code), b"");
         state.disconnect(self.token);
+    }
+}
+
+/// The end of a stream of the client: it must fall between two frames, and after a Logout.
+fn stream_ended(link: &Link, framer: &Framer) -> Result<(), Exit> {
+    if let Err(error) = framer.finish() {
+        link.session.borrow_mut().on_frame_error(error);
+        return Err(Exit::lost(error.close_code()));
+    }
+    if link.is_leaving() {
+        Ok(())
+    } else {
+        Err(Exit::lost(CloseCode::Done))
     }
 }
 

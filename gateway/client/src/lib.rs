@@ -5,7 +5,7 @@
 //! market data with exact mirrors of the books. Heartbeats, test requests and timers are served in the
 //! background. What the bytes mean is decided by `tessera-proto`; this package moves them.
 //!
-//! Reconnecting is left to the caller for now: a session that ended says why in a [`SessionError`],
+//! Reconnecting is the caller's part: a session that ended says why in a [`SessionError`],
 //! and a new one starts from the exchange's state ([`LogonInfo`]).
 //!
 //! ```no_run
