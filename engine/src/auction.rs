@@ -7,7 +7,7 @@ use tessera_types::{
 
 use crate::book::order::{Place, flag};
 use crate::book::slab::NONE;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Subject};
 
 /// What an uncross would do at one price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +22,13 @@ impl Exchange {
     pub(crate) fn on_set_phase<S: EventSink + ?Sized>(&mut self, request: &SetPhase, sink: &mut S) {
         let header = &request.header;
         let number = request.instrument.get() as usize;
+        let subject = Subject::Book(request.instrument, None);
         if let Err(reason) = self.sessions.admit(header) {
-            return self.reject(header, CommandKind::Phase, None, reason, sink);
+            return self.reject(header, CommandKind::Phase, subject, reason, sink);
         }
         let Some(book) = self.books.get_mut(number) else {
             let reason = RejectReason::UnknownInstrument;
-            return self.reject(header, CommandKind::Phase, None, reason, sink);
+            return self.reject(header, CommandKind::Phase, subject, reason, sink);
         };
         book.phase = request.phase;
         if let Some(price) = request.ref_price {
@@ -91,6 +92,7 @@ impl Exchange {
             let trade = Event::Trade {
                 instrument,
                 aggressor: Aggressor::None,
+                maker_side: if older_buys { Side::Buy } else { Side::Sell },
                 price: Price::from_ticks(outcome.price),
                 qty: Qty::from_lots(qty),
                 maker: self.party(maker),

@@ -8,7 +8,7 @@
 //! These hashes find differences between replicas; they do not resist somebody who searches for
 //! collisions. The journal's own chain does that.
 
-use tessera_types::{Aggressor, Event, Name, Party, Requester};
+use tessera_types::{Event, InstrumentId, Name, Party, Requester};
 
 /// Odd constants with no structure: the first digits of the fractional part of pi.
 const KEYS: [u64; 18] = [
@@ -226,6 +226,7 @@ fn event_word(event: &Event) -> u64 {
         Event::Trade {
             instrument,
             aggressor,
+            maker_side,
             price,
             qty,
             ref maker,
@@ -237,11 +238,7 @@ fn event_word(event: &Event) -> u64 {
         } => {
             let [a, b, c, d] = party(maker);
             let [e, f, g, h] = party(taker);
-            let code = match aggressor {
-                Aggressor::Buy => 0,
-                Aggressor::Sell => 1,
-                Aggressor::None => 2,
-            };
+            let code = (maker_side as u8) << 2 | aggressor.code();
             combine([
                 head(3, instrument.get(), code),
                 price.ticks().cast_unsigned(),
@@ -344,8 +341,12 @@ fn event_word(event: &Event) -> u64 {
             target,
             kind,
             reason,
+            instrument,
+            side,
         } => combine([
             head(9, u32::from(kind.code()), reason.code()),
+            u64::from(instrument.map_or(u32::MAX, InstrumentId::get)) << 2
+                | side.map_or(2, |side| side as u64),
             u64::from(session.get()) << 32 | u64::from(account.get()),
             server_seq.get(),
             cl_ord_id.get(),

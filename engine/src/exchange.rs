@@ -38,6 +38,18 @@ impl Default for EngineConfig {
     }
 }
 
+/// What a refused request was about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Subject {
+    Nothing,
+    /// An order, by the id that the request used.
+    Order(OrderTarget),
+    /// An instrument, which need not exist, and a side of it.
+    Book(InstrumentId, Option<Side>),
+    /// A side of every instrument.
+    Books(Option<Side>),
+}
+
 /// The deterministic core: instruments, books, orders, sessions.
 #[derive(Debug)]
 pub struct Exchange {
@@ -123,11 +135,23 @@ impl Exchange {
         };
         if logon.name.validate().is_err() {
             let reason = RejectReason::BadField;
-            return self.reject(&header, CommandKind::SessionLogon, None, reason, sink);
+            return self.reject(
+                &header,
+                CommandKind::SessionLogon,
+                Subject::Nothing,
+                reason,
+                sink,
+            );
         }
         let Some((session, life)) = self.sessions.logon(&logon.name) else {
             let reason = RejectReason::LimitReached;
-            return self.reject(&header, CommandKind::SessionLogon, None, reason, sink);
+            return self.reject(
+                &header,
+                CommandKind::SessionLogon,
+                Subject::Nothing,
+                reason,
+                sink,
+            );
         };
         self.store.expect_session(session);
         self.emit(
@@ -203,19 +227,24 @@ impl Exchange {
         sink.emit(event);
     }
 
-    /// Refuses a request. `target` is the order that it named.
+    /// Refuses a request.
     #[cold]
     pub(crate) fn reject<S: EventSink + ?Sized>(
         &mut self,
         header: &ClientHeader,
         kind: CommandKind,
-        target: Option<OrderTarget>,
+        subject: Subject,
         reason: RejectReason,
         sink: &mut S,
     ) {
-        let target = match target {
-            Some(OrderTarget::Client(id)) => id,
-            Some(OrderTarget::Exchange(_)) | None => ClOrdId::new(0),
+        let target = match subject {
+            Subject::Order(OrderTarget::Client(id)) => id,
+            _ => ClOrdId::new(0),
+        };
+        let (instrument, side) = match subject {
+            Subject::Nothing | Subject::Order(_) => (None, None),
+            Subject::Book(instrument, side) => (Some(instrument), side),
+            Subject::Books(side) => (None, side),
         };
         let event = Event::Rejected {
             session: header.session,
@@ -225,6 +254,8 @@ impl Exchange {
             target,
             kind,
             reason,
+            instrument: instrument.filter(|id| (id.get() as usize) < self.books.len()),
+            side,
         };
         self.emit(event, sink);
     }

@@ -7,7 +7,7 @@ use tessera_types::{
 
 use crate::book::Book;
 use crate::digest::Folder;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Subject};
 use tessera_types::CommandKind;
 
 /// Most instruments of one exchange.
@@ -31,7 +31,13 @@ impl Exchange {
         let number = match listed {
             Ok(number) => number,
             Err(reason) => {
-                return self.reject(header, CommandKind::Instrument, None, reason, sink);
+                return self.reject(
+                    header,
+                    CommandKind::Instrument,
+                    Subject::Nothing,
+                    reason,
+                    sink,
+                );
             }
         };
         let instrument = InstrumentId::new(number);
@@ -72,7 +78,13 @@ impl Exchange {
             .admit(header)
             .and_then(|()| check_catalogue(self.catalogue.as_ref(), &request.catalogue));
         if let Err(reason) = checked {
-            return self.reject(header, CommandKind::Catalogue, None, reason, sink);
+            return self.reject(
+                header,
+                CommandKind::Catalogue,
+                Subject::Nothing,
+                reason,
+                sink,
+            );
         }
         self.catalogue = Some(request.catalogue.clone());
         let by = self.requester(header);

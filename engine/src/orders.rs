@@ -14,7 +14,7 @@ use crate::book::order::{Ext, Order, Place, flag};
 use crate::book::slab::NONE;
 use crate::book::store::MAX_ORDERS;
 use crate::book::{Book, crosses};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Subject};
 use crate::lifecycle;
 
 /// Most slices of one iceberg, beyond which its quantity is `bad_qty`: each slice is a trade of its
@@ -55,7 +55,10 @@ impl Exchange {
                 self.accept(request, false, sink);
                 self.retry_all_or_none(request.instrument.get() as usize, sink);
             }
-            Err(reason) => self.reject(&request.header, CommandKind::New, None, reason, sink),
+            Err(reason) => {
+                let subject = Subject::Book(request.instrument, Some(request.side));
+                self.reject(&request.header, CommandKind::New, subject, reason, sink);
+            }
         }
     }
 
@@ -152,7 +155,7 @@ impl Exchange {
                 self.reject(
                     header,
                     CommandKind::Cancel,
-                    Some(request.target),
+                    Subject::Order(request.target),
                     reason,
                     sink,
                 );
@@ -184,7 +187,7 @@ impl Exchange {
                 self.reject(
                     header,
                     CommandKind::Reduce,
-                    Some(request.target),
+                    Subject::Order(request.target),
                     reason,
                     sink,
                 );
@@ -206,7 +209,7 @@ impl Exchange {
                 self.reject(
                     header,
                     CommandKind::Replace,
-                    Some(request.target),
+                    Subject::Order(request.target),
                     reason,
                     sink,
                 );
@@ -366,7 +369,11 @@ impl Exchange {
             }
         });
         if let Err(reason) = checked {
-            return self.reject(header, CommandKind::MassCancel, None, reason, sink);
+            let subject = match request.instrument {
+                Some(instrument) => Subject::Book(instrument, request.side),
+                None => Subject::Books(request.side),
+            };
+            return self.reject(header, CommandKind::MassCancel, subject, reason, sink);
         }
         self.collect_mass_cancel(request);
         let count = self.cancel_collected(CancelReason::MassCancel, header.cl_ord_id, sink);

@@ -6,7 +6,7 @@ use tessera_types::{
 };
 
 use crate::book::order::{Place, flag};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Subject};
 
 /// One side of an entry that names its quantity.
 #[derive(Clone, Copy, Debug)]
@@ -24,13 +24,21 @@ impl Exchange {
         sink: &mut S,
     ) {
         if let Err(reason) = self.sessions.admit(&request.header) {
-            return self.reject(&request.header, CommandKind::MassQuote, None, reason, sink);
+            let kind = CommandKind::MassQuote;
+            return self.reject(&request.header, kind, Subject::Nothing, reason, sink);
         }
         for entry in &request.entries {
             match self.check_entry(entry) {
                 Ok(number) => self.quote(number, request, entry, sink),
                 Err(reason) => {
-                    self.reject(&request.header, CommandKind::MassQuote, None, reason, sink);
+                    let subject = Subject::Book(entry.instrument, None);
+                    self.reject(
+                        &request.header,
+                        CommandKind::MassQuote,
+                        subject,
+                        reason,
+                        sink,
+                    );
                 }
             }
         }
@@ -104,7 +112,10 @@ impl Exchange {
             }
             match self.check_new_order(&order) {
                 Ok(()) => self.accept(&order, true, sink),
-                Err(reason) => self.reject(&header, CommandKind::MassQuote, None, reason, sink),
+                Err(reason) => {
+                    let subject = Subject::Book(instrument, Some(leg.side));
+                    self.reject(&header, CommandKind::MassQuote, subject, reason, sink);
+                }
             }
         }
     }

@@ -446,6 +446,7 @@ mod tests {
         Event::Trade {
             instrument: InstrumentId::new(id),
             aggressor: Aggressor::Sell,
+            maker_side: Side::Buy,
             price: Price::from_ticks(price),
             qty: Qty::from_lots(qty),
             maker: party,

@@ -85,6 +85,7 @@ fn trade(id: u32, price: i64, qty: u64) -> Event {
     Event::Trade {
         instrument: InstrumentId::new(id),
         aggressor: Aggressor::Buy,
+        maker_side: Side::Sell,
         price: Price::from_ticks(price),
         qty: Qty::from_lots(qty),
         maker: party,

@@ -298,6 +298,7 @@ impl Exchange {
                 Side::Buy => Aggressor::Buy,
                 Side::Sell => Aggressor::Sell,
             },
+            maker_side: taker.side.opposite(),
             price: Price::from_ticks(price),
             qty: Qty::from_lots(qty),
             maker: self.party(maker),

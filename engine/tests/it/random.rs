@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use tessera_engine::{EngineConfig, Exchange, OrderInput, OrderStatus, PrefetchStep};
 use tessera_types::{
-    AccountId, AdvanceTime, Cancel, ClOrdId, ClientHeader, Command, ConnToken, Event, ExecInst,
-    FenceReason, Generation, Instrument, InstrumentId, ListInstrument, MassCancel, MassQuote,
-    MatchAlgo, Name, NewOrder, OrdType, OrderId, OrderTarget, Phase, Price, Qty, QuoteEntry,
-    Reduce, RejectReason, Replace, SelfMatch, Seq, Sequenced, SessionFence, SessionId,
+    AccountId, AdvanceTime, Aggressor, Cancel, ClOrdId, ClientHeader, Command, ConnToken, Event,
+    ExecInst, FenceReason, Generation, Instrument, InstrumentId, ListInstrument, MassCancel,
+    MassQuote, MatchAlgo, Name, NewOrder, OrdType, OrderId, OrderTarget, Phase, Price, Qty,
+    QuoteEntry, Reduce, RejectReason, Replace, SelfMatch, Seq, Sequenced, SessionFence, SessionId,
     SessionLogon, SetPhase, Side, TimeInForce, Timestamp,
 };
 
@@ -380,6 +380,8 @@ impl Mirror {
 #[derive(Default)]
 struct Histories {
     status: BTreeMap<OrderId, OrderStatus>,
+    sides: BTreeMap<OrderId, Side>,
+    listed: BTreeSet<InstrumentId>,
     /// Fill-or-kill and all-or-none orders.
     whole: BTreeSet<OrderId>,
 }
@@ -424,6 +426,7 @@ impl Histories {
             );
         }
         for event in events {
+            self.check_sides(command, event);
             match event {
                 Event::OrderAccepted { party, .. } if stop => {
                     self.step(party.order_id, OrderInput::AcceptStop);
@@ -456,6 +459,43 @@ impl Histories {
                 }
                 _ => {}
             }
+        }
+    }
+
+    fn check_sides(&mut self, command: &Command, event: &Event) {
+        match event {
+            Event::Rejected {
+                instrument, side, ..
+            } => {
+                if let Command::NewOrder(new) = command {
+                    assert_eq!(*side, Some(new.side));
+                    let listed = self.listed.get(&new.instrument).copied();
+                    assert_eq!(*instrument, listed);
+                }
+            }
+            Event::InstrumentListed { instrument, .. } => {
+                self.listed.insert(*instrument);
+            }
+            Event::OrderAccepted { party, side, .. } => {
+                self.sides.insert(party.order_id, *side);
+            }
+            Event::Trade {
+                aggressor,
+                maker_side,
+                maker,
+                taker,
+                ..
+            } => {
+                let sides = [maker, taker].map(|party| self.sides[&party.order_id]);
+                assert_eq!(sides, [*maker_side, maker_side.opposite()]);
+                let incoming = match aggressor {
+                    Aggressor::Buy => Side::Buy,
+                    Aggressor::Sell => Side::Sell,
+                    Aggressor::None => sides[1],
+                };
+                assert_eq!(incoming, sides[1], "the taker came in");
+            }
+            _ => {}
         }
     }
 

@@ -170,6 +170,11 @@ pub enum Event {
         kind: CommandKind,
         /// Why.
         reason: RejectReason,
+        /// The instrument that the request named, when there is one of that number. A request on an
+        /// order names none.
+        instrument: Option<InstrumentId>,
+        /// The side that a new order, a quote's side or a mass cancel named.
+        side: Option<Side>,
     },
     /// Two orders traded at the resting order's price.
     Trade {
@@ -177,6 +182,8 @@ pub enum Event {
         instrument: InstrumentId,
         /// Who came in.
         aggressor: Aggressor,
+        /// The maker's side; the taker's is the other one.
+        maker_side: Side,
         /// At which price.
         price: Price,
         /// How much.

@@ -230,6 +230,7 @@ pub fn reports(
         Event::Trade {
             instrument,
             aggressor,
+            maker_side,
             price,
             qty,
             maker,
@@ -239,27 +240,22 @@ pub fn reports(
             maker_cum,
             taker_cum,
         } => {
-            let (maker_side, taker_side, added, removed) = match aggressor {
-                Aggressor::Buy => (
-                    Some(Side::Sell),
-                    Some(Side::Buy),
-                    Liquidity::Added,
-                    Liquidity::Removed,
-                ),
-                Aggressor::Sell => (
-                    Some(Side::Buy),
-                    Some(Side::Sell),
-                    Liquidity::Added,
-                    Liquidity::Removed,
-                ),
-                Aggressor::None => (None, None, Liquidity::Auction, Liquidity::Auction),
+            let (added, removed) = match aggressor {
+                Aggressor::Buy | Aggressor::Sell => (Liquidity::Added, Liquidity::Removed),
+                Aggressor::None => (Liquidity::Auction, Liquidity::Auction),
             };
             for (party, side, liquidity, leaves, cum) in [
                 (maker, maker_side, added, maker_leaves, maker_cum),
-                (taker, taker_side, removed, taker_leaves, taker_cum),
+                (
+                    taker,
+                    maker_side.opposite(),
+                    removed,
+                    taker_leaves,
+                    taker_cum,
+                ),
             ] {
-                let side = side.map_or(SideCode::Any, SideCode::from);
-                let mut report = execution(record, &party, instrument, side, ExecType::Trade);
+                let mut report =
+                    execution(record, &party, instrument, side.into(), ExecType::Trade);
                 report.ord_status = live_status(leaves, cum);
                 report.last_px = price;
                 report.last_qty = qty.try_into()?;
@@ -449,6 +445,8 @@ fn rejection(record: &EventRecord) -> Option<Report> {
         target,
         kind,
         reason,
+        instrument,
+        side,
     } = record.event
     else {
         return None;
@@ -465,8 +463,8 @@ fn rejection(record: &EventRecord) -> Option<Report> {
             let mut report = execution(
                 record,
                 &party,
-                NO_INSTRUMENT,
-                SideCode::Any,
+                instrument.unwrap_or(NO_INSTRUMENT),
+                side.map_or(SideCode::Any, SideCode::from),
                 ExecType::Rejected,
             );
             report.ord_status = OrdStatus::Rejected;
@@ -934,9 +932,10 @@ mod tests {
 
     #[test]
     fn both_sides_of_a_trade_are_told() {
-        let trade = |aggressor| Event::Trade {
+        let trade = |aggressor, maker_side| Event::Trade {
             instrument: InstrumentId::new(2),
             aggressor,
+            maker_side,
             price: Price::from_ticks(250),
             qty: qty(4),
             maker: party(1, 21),
@@ -946,24 +945,33 @@ mod tests {
             maker_cum: qty(6),
             taker_cum: qty(4),
         };
-        for (aggressor, sides, liquidity) in [
+        for (aggressor, maker_side, sides, liquidity) in [
             (
                 Aggressor::Buy,
+                Side::Sell,
                 [SideCode::Sell, SideCode::Buy],
                 [Liquidity::Added, Liquidity::Removed],
             ),
             (
                 Aggressor::Sell,
+                Side::Buy,
                 [SideCode::Buy, SideCode::Sell],
                 [Liquidity::Added, Liquidity::Removed],
             ),
             (
                 Aggressor::None,
-                [SideCode::Any, SideCode::Any],
+                Side::Buy,
+                [SideCode::Buy, SideCode::Sell],
+                [Liquidity::Auction; 2],
+            ),
+            (
+                Aggressor::None,
+                Side::Sell,
+                [SideCode::Sell, SideCode::Buy],
                 [Liquidity::Auction; 2],
             ),
         ] {
-            let told = told(trade(aggressor));
+            let told = told(trade(aggressor, maker_side));
             let [
                 (21, Report::Execution(maker)),
                 (22, Report::Execution(taker)),
@@ -1056,7 +1064,7 @@ mod tests {
 
     #[test]
     fn a_rejection_goes_to_the_message_of_its_request() {
-        let rejected = |kind| {
+        let rejected = |kind, place: Option<(u32, Side)>| {
             let told = told(Event::Rejected {
                 session: SessionId::new(3),
                 account: AccountId::new(8),
@@ -1065,6 +1073,8 @@ mod tests {
                 target: ClOrdId::new(1),
                 kind,
                 reason: RejectReason::UnknownOrder,
+                instrument: place.map(|(instrument, _)| InstrumentId::new(instrument)),
+                side: place.map(|(_, side)| side),
             });
             match told[..] {
                 [(6, report)] => report,
@@ -1079,7 +1089,7 @@ mod tests {
             if !told_at_all {
                 continue;
             }
-            let reason = match rejected(kind) {
+            let reason = match rejected(kind, None) {
                 Report::Execution(report) => {
                     assert!(matches!(kind, CommandKind::New | CommandKind::MassQuote));
                     assert_eq!(
@@ -1089,6 +1099,13 @@ mod tests {
                     assert_eq!(
                         (report.instrument, report.side),
                         (NO_INSTRUMENT, SideCode::Any)
+                    );
+                    let Report::Execution(placed) = rejected(kind, Some((2, Side::Sell))) else {
+                        panic!("another message for {kind}");
+                    };
+                    assert_eq!(
+                        (placed.instrument, placed.side),
+                        (InstrumentId::new(2), SideCode::Sell)
                     );
                     report.reason
                 }

@@ -872,9 +872,9 @@ record! {
         order_id: OrderId = 37,
         /// The owner.
         account: AccountId = 1,
-        /// SecurityID; 4,294,967,295 = not said, for a rejected order.
+        /// SecurityID; 4,294,967,295 = not said, for an order refused before it named a known instrument.
         instrument: InstrumentId = 48,
-        /// Side; `any` = not said, for a rejected order and a trade of an auction.
+        /// Side; `any` = not said, for a quote refused whole.
         side: SideCode = 54,
         /// What happened.
         exec_type: ExecType = 150,
