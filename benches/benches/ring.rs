@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam::queue::ArrayQueue;
 use crossbeam::utils::Backoff;
-use tessera_benches::{COMMAND_WORDS, command_sized, number_of};
+use tessera_benches::element::{COMMAND_WORDS, command_sized, number_of};
 use tessera_ring::spsc;
 
 type Element = [u64; COMMAND_WORDS];

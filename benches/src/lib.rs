@@ -1,22 +1,15 @@
-//! What the benchmarks measure with: workloads shared by several of them.
+//! What the benchmarks measure with: the flows, the books beside ours, the way of measuring.
 //!
-//! The benchmarks are in `benches/`, one file per question, which its first line states. They belong
-//! to a package of their own because criterion takes longer to compile than everything it measures.
-//! `cargo bench -p tessera-benches --bench ring` runs one.
+//! The program `tessera-bench` runs whole workloads and prints tables; the criterion benches in
+//! `benches/` ask about single parts, one file per question, which its first line states. All this is
+//! a package of its own because criterion takes longer to compile than everything it measures.
+//!
+//! Start with `flows`, what is measured, then `subject`, the engine as `serve` drives it, `baseline`,
+//! the plain book beside it, and `contest`, how they are timed in turn.
 
-use tessera_types::Sequenced;
-
-/// Words of an element as large as a sequenced command, which is what the busiest rings carry.
-pub const COMMAND_WORDS: usize = size_of::<Sequenced>().div_ceil(size_of::<u64>());
-
-/// An element as large as a sequenced command, carrying `n` where both ends of it can be checked.
-pub fn command_sized(n: u64) -> [u64; COMMAND_WORDS] {
-    let mut words = [n; COMMAND_WORDS];
-    words[COMMAND_WORDS - 1] = !n;
-    words
-}
-
-/// The `n` of an element, if it arrived whole.
-pub fn number_of(element: &[u64; COMMAND_WORDS]) -> Option<u64> {
-    (element[COMMAND_WORDS - 1] == !element[0]).then_some(element[0])
-}
+pub mod baseline;
+pub mod contest;
+pub mod element;
+pub mod flows;
+pub mod shape;
+pub mod subject;

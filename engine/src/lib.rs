@@ -14,6 +14,7 @@ mod digest;
 mod exchange;
 mod lifecycle;
 mod listing;
+mod lookahead;
 mod orders;
 mod prefetch;
 mod quotes;

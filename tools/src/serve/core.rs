@@ -175,10 +175,9 @@ impl Core {
         for offset in 0..shards {
             let index = (self.first_shard + offset) % shards;
             for _ in 0..BATCH {
-                if let Some(next) = self.parts.shards[index].ingress.peek(1) {
-                    self.parts.engine.prefetch(next);
-                }
-                let Some(command) = self.parts.shards[index].ingress.try_pop() else {
+                let ingress = &mut self.parts.shards[index].ingress;
+                self.parts.engine.look_ahead(|next| ingress.peek(next));
+                let Some(command) = ingress.try_pop() else {
                     break;
                 };
                 let now = *now.get_or_insert_with(|| self.now());

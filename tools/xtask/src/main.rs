@@ -4,6 +4,7 @@
 //! they are; where one is missing, one line says what was skipped and how to get it.
 
 mod arrows;
+mod instructions;
 mod steps;
 
 use std::process::ExitCode;
@@ -50,10 +51,19 @@ enum Verb {
         #[arg(long, default_value_t = 20_000_000)]
         count: u64,
     },
-    /// Criterion benches.
+    /// Criterion benches, or what `docs/performance.md` holds.
     Bench {
-        /// Only this bench.
+        /// Only this criterion bench.
         name: Option<String>,
+        /// Whole workloads instead: every table of `docs/performance.md`.
+        #[arg(long, conflicts_with = "name")]
+        tables: bool,
+        /// Instructions, branch and cache misses per command instead, counted by valgrind.
+        #[arg(long, conflicts_with = "name")]
+        instructions: bool,
+        /// Only these flows, separated by commas, of the instructions.
+        #[arg(long, value_delimiter = ',', requires = "instructions")]
+        flow: Vec<String>,
     },
 }
 
@@ -67,7 +77,12 @@ fn main() -> ExitCode {
         Verb::Model { seeds } => steps::model(&seeds),
         Verb::Kill9 { cycles } => steps::kill9(cycles),
         Verb::Fuzz { count } => steps::fuzz(count),
-        Verb::Bench { name } => steps::bench(name.as_deref()),
+        Verb::Bench {
+            name,
+            tables,
+            instructions,
+            flow,
+        } => steps::bench(name.as_deref(), tables, instructions, &flow),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::arrows;
+use crate::{arrows, instructions};
 
 /// Everything that must pass before a change lands, cheapest first.
 pub(crate) fn ci() -> Result<()> {
@@ -168,13 +168,46 @@ fn proof(name: &str, tests: &[&str], (variable, value): (&str, &str)) -> Result<
     step(name, &mut command)
 }
 
-/// Criterion benches.
-pub(crate) fn bench(name: Option<&str>) -> Result<()> {
-    let mut command = cargo(["bench", "--package", "tessera-benches"]);
-    if let Some(name) = name {
-        command.args(["--bench", name]);
+/// Criterion benches; or the tables of whole workloads, or what valgrind counts of them.
+pub(crate) fn bench(
+    name: Option<&str>,
+    tables: bool,
+    instructions: bool,
+    flows: &[String],
+) -> Result<()> {
+    if !tables && !instructions {
+        let mut command = cargo(["bench", "--package", "tessera-benches", "--benches"]);
+        if let Some(name) = name {
+            command.args(["--bench", name]);
+        }
+        return step("bench", &mut command);
     }
-    step("bench", &mut command)
+    step(
+        "build",
+        &mut cargo([
+            "build",
+            "--release",
+            "--locked",
+            "--package",
+            "tessera-benches",
+        ]),
+    )?;
+    let release = target_dir()?.join("release");
+    let program = release.join("tessera-bench");
+    if tables {
+        step("tables", Command::new(&program).arg("tables"))?;
+    }
+    if instructions && !has("valgrind") {
+        skipped(
+            "instructions",
+            "instructions and misses were not counted",
+            "apt-get install valgrind",
+        );
+    } else if instructions {
+        println!("\n### Instructions and misses per command\n");
+        instructions::print(&program, flows, &release)?;
+    }
+    Ok(())
 }
 
 fn step(name: &str, command: &mut Command) -> Result<()> {

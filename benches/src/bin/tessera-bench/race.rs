@@ -1,0 +1,115 @@
+//! Commands a second and latencies of single commands, side by side.
+
+use std::process::ExitCode;
+
+use tessera_benches::baseline::Baseline;
+use tessera_benches::contest::{self, Contender, Rounds, Row};
+use tessera_benches::flows::Flow;
+use tessera_benches::shape::Shape;
+use tessera_benches::subject::Engine;
+
+/// Commands a second and latencies of single commands, side by side.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only these flows, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    flow: Vec<Flow>,
+    /// How many commands of each flow; twice the new orders of a market scenario.
+    #[arg(long, default_value_t = 2_000_000)]
+    commands: usize,
+    /// Rounds for throughput.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Rounds for latencies of single commands.
+    #[arg(long, default_value_t = 3)]
+    latency_rounds: u16,
+    /// Chooses among equal flows; each has one of its own.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// One JSON object per line instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Fails when the engine and the baseline disagree on what traded.
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let flows = if args.flow.is_empty() {
+        &Flow::ALL
+    } else {
+        args.flow.as_slice()
+    };
+    let mut agree = true;
+    for flow in flows {
+        let workload = flow.workload(args.commands, args.seed.unwrap_or(flow.seed()));
+        let shape = Shape::of(&workload);
+        let rounds = Rounds {
+            throughput: usize::from(args.rounds),
+            latency: usize::from(args.latency_rounds),
+        };
+        let rows = contest::run(&workload, &contenders(), rounds);
+        if args.json {
+            for row in &rows {
+                println!(
+                    "{}",
+                    serde_json::json!({ "row": row, "resting": shape.resting, "levels": shape.levels })
+                );
+            }
+        } else {
+            print(*flow, &shape, &rows);
+        }
+        agree &= rows.iter().all(|row| row.agrees);
+    }
+    if agree {
+        ExitCode::SUCCESS
+    } else {
+        eprintln!("tessera-bench: not all traded the same");
+        ExitCode::FAILURE
+    }
+}
+
+fn contenders() -> Vec<Contender> {
+    vec![
+        Contender::new("baseline", |workload| Baseline::plain(workload.books)),
+        Contender::new("engine", Engine::new),
+        Contender::new("baseline, std hash", |workload| {
+            Baseline::std_hash(workload.books)
+        }),
+    ]
+}
+
+fn print(flow: Flow, shape: &Shape, rows: &[Row]) {
+    let Shape { resting, levels } = shape;
+    let Some(first) = rows.first() else { return };
+    println!(
+        "\n### {flow}\n\n{}. {} commands, {resting:.0} orders rest on {levels:.0} levels on average, {} trades of {} lots.\n",
+        flow.describe(),
+        first.commands,
+        first.trades,
+        first.lots,
+    );
+    println!("| | M commands/s | median | ratio | p50 | p99 | p99.9 | p99.99 | max ns |");
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|");
+    for row in rows {
+        let latency = row.latency.map_or(String::from(" | | | |"), |ns| {
+            format!(
+                "{} | {} | {} | {} | {}",
+                ns.p50, ns.p99, ns.p999, ns.p9999, ns.max
+            )
+        });
+        let Row {
+            name,
+            best,
+            median,
+            ratio,
+            ..
+        } = row;
+        if row.agrees {
+            println!("| {name} | {best:.2} | {median:.2} | {ratio:.2} | {latency} |");
+        } else {
+            println!(
+                "| {name} | does not count: {} trades of {} lots | | | | | | | |",
+                row.trades, row.lots
+            );
+        }
+    }
+}
