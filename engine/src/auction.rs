@@ -2,11 +2,12 @@
 
 use tessera_types::{
     Aggressor, CancelReason, ClOrdId, CommandKind, Event, EventSink, ExpireReason, InstrumentId,
-    Phase, Price, Qty, RejectReason, SetPhase, Side,
+    Phase, PhaseCause, Price, Qty, RejectReason, SetPhase, Side,
 };
 
 use crate::book::order::{Place, flag};
 use crate::book::slab::NONE;
+use crate::book::{Book, crosses};
 use crate::exchange::{Exchange, Subject};
 
 /// What an uncross would do at one price.
@@ -30,26 +31,33 @@ impl Exchange {
             let reason = RejectReason::UnknownInstrument;
             return self.reject(header, CommandKind::Phase, subject, reason, sink);
         };
-        book.phase = request.phase;
         if let Some(price) = request.ref_price {
             book.rest.ref_price = Some(price.ticks());
+            book.rest.guard.reference = Some(price.ticks());
+            book.rest.guard.fixed = None;
         }
+        self.set_phase(number, request.phase);
         let event = Event::PhaseChanged {
             by: self.requester(header),
             instrument: request.instrument,
             phase: request.phase,
+            cause: PhaseCause::Request,
+            until: None,
         };
         self.emit(event, sink);
         match request.phase {
-            Phase::Continuous => {
-                self.uncross(number, sink);
-                self.collect_book(number, |_, place| place == Place::Market);
-                self.cancel_collected(CancelReason::NoLiquidity, ClOrdId::new(0), sink);
-                self.retry_all_or_none(number, sink);
-            }
+            Phase::Continuous => self.open_trading(number, sink),
             Phase::Closed => self.close_day(number, sink),
             Phase::Auction | Phase::Halt => {}
         }
+    }
+
+    /// What collected trades at one price; what may not rest ends; then all-or-none orders try.
+    pub(crate) fn open_trading<S: EventSink + ?Sized>(&mut self, number: usize, sink: &mut S) {
+        self.uncross(number, sink);
+        self.collect_book(number, |_, place| place == Place::Market);
+        self.cancel_collected(CancelReason::NoLiquidity, ClOrdId::new(0), sink);
+        self.retry_all_or_none(number, sink);
     }
 
     /// Day orders and waiting market orders end, oldest first.
@@ -73,12 +81,8 @@ impl Exchange {
         let cleared = Event::AuctionCleared {
             instrument,
             price: Price::from_ticks(outcome.price),
-            volume: Qty::from_lots(u64::try_from(outcome.volume).unwrap_or(u64::MAX)),
-            surplus: i64::try_from(outcome.surplus).unwrap_or(if outcome.surplus < 0 {
-                i64::MIN
-            } else {
-                i64::MAX
-            }),
+            volume: Qty::from_lots(outcome.lots()),
+            surplus: outcome.surplus_lots(),
         };
         self.emit(cleared, sink);
         while let Some(buy) = self.first_in_auction(number, Side::Buy, outcome.price)
@@ -107,6 +111,7 @@ impl Exchange {
             self.store.fill(&mut self.books[number], taker, qty);
         }
         self.on_traded(number, outcome.price, outcome.price);
+        self.books[number].rest.guard.fixed = None; // the auction's price is the reference now
     }
 
     /// The order of one side that is next to trade at the clearing price: market orders first, then
@@ -155,24 +160,34 @@ impl Exchange {
 
     /// Where the uncross clears, unless nothing trades at any price.
     ///
-    /// Candidates are the limits, the prices one tick beside them, and the reference.
-    fn clearing(&self, number: usize) -> Option<Outcome> {
+    /// Candidates are the limits, the prices one tick beside them, and the reference. Reads the
+    /// levels that cross, and market orders only as a sum: see
+    /// [`levels_in_auction`](Self::levels_in_auction).
+    fn clearing(&mut self, number: usize) -> Option<Outcome> {
+        let mut scratch = core::mem::take(&mut self.scratch);
+        let outcome = self.clearing_in(number, &mut scratch);
+        self.scratch = scratch;
+        outcome
+    }
+
+    fn clearing_in(&self, number: usize, scratch: &mut AuctionScratch) -> Option<Outcome> {
+        let AuctionScratch {
+            levels: [buys, sells],
+            candidates,
+            choice,
+            ..
+        } = scratch;
         let book = &self.books[number];
         let reference = book.rest.ref_price.or(book.last);
-        let [buys, sells] =
-            [Side::Buy, Side::Sell].map(|side| self.levels_in_auction(number, side));
-        let [market_buys, market_sells] = book.rest.markets.map(|at| {
-            if at == NONE {
-                return 0;
-            }
-            let open = |slot: u32| u128::from(self.store.orders[slot].leaves);
-            self.taking_part(at).map(open).sum::<u128>()
-        });
+        let [market_buys, market_sells] =
+            [Side::Buy, Side::Sell].map(|side| self.waiting(book, side));
+        self.levels_in_auction(book, Side::Buy, market_sells, buys);
+        self.levels_in_auction(book, Side::Sell, market_buys, sells);
         if reference.is_none() && (buys.is_empty() || sells.is_empty()) {
             return None; // with market orders alone on one side only a reference gives a price
         }
-        let mut candidates: Vec<i64> = Vec::with_capacity(3 * (buys.len() + sells.len()) + 1);
-        for &(limit, _) in buys.iter().chain(&sells) {
+        candidates.clear();
+        for &(limit, _) in buys.iter().chain(sells.iter()) {
             let beside = [limit.checked_sub(book.tick), limit.checked_add(book.tick)];
             candidates.extend(beside.into_iter().flatten().chain([limit]));
         }
@@ -186,8 +201,8 @@ impl Exchange {
         let mut sellers = sells.iter().peekable();
         let mut bought = market_buys + buys.iter().map(|&(_, open)| open).sum::<u128>();
         let mut sold = market_sells;
-        let mut choice = Choice::default();
-        for price in candidates {
+        choice.0.clear();
+        for &price in candidates.iter() {
             while let Some((_, open)) = buyers.next_if(|&&(limit, _)| limit < price) {
                 bought -= open;
             }
@@ -203,15 +218,112 @@ impl Exchange {
         choice.decide(reference)
     }
 
-    /// (price, open quantity) of the orders with a limit that take part, best first.
-    fn levels_in_auction(&self, number: usize, side: Side) -> Vec<(i64, u128)> {
-        let book = &self.books[number];
-        book.side(side)
-            .queues(&self.store.queues, &self.store.nodes)
-            .map(|at| (self.store.queues[at].price, self.shareable(at)))
-            .filter(|&(_, open)| open > 0)
-            .collect()
+    /// Open quantity of the waiting market orders that take part.
+    fn waiting(&self, book: &Book, side: Side) -> u128 {
+        let room = book.rest.markets[side as usize];
+        if room == NONE {
+            0
+        } else if book.rest.aon_waiting == 0 {
+            self.store.queues[room].open
+        } else {
+            let open = |slot: u32| u128::from(self.store.orders[slot].leaves);
+            self.taking_part(room).map(open).sum()
+        }
     }
+
+    /// (price, open quantity) of the levels that take part, best first, as far as they can matter.
+    ///
+    /// `against` is the other side's market quantity. Those that cross the other side's best price
+    /// matter, and, since market orders take any price, so many beyond it as `against` can reach.
+    /// Behind these the level that is reached next is the last at which an outcome can be as good,
+    /// and the one behind that still bounds it with the price one tick before it: at every price
+    /// from there on the volume is the same and the surplus larger.
+    fn levels_in_auction(
+        &self,
+        book: &Book,
+        side: Side,
+        against: u128,
+        levels: &mut Vec<(i64, u128)>,
+    ) {
+        levels.clear();
+        let other = book.side(side.opposite()).best;
+        let other = (other != NONE).then(|| self.store.queues[other].price);
+        let (mut sum, mut beyond) = (0u128, 0);
+        let queues = book.side(side);
+        for at in queues.queues(&self.store.queues, &self.store.nodes) {
+            let (price, open) = (self.store.queues[at].price, self.shareable(at));
+            if open == 0 {
+                continue; // all-or-none orders alone
+            }
+            let meets = other.is_some_and(|other| crosses(side, Some(price), other));
+            if !meets && sum >= against {
+                beyond += 1;
+            }
+            levels.push((price, open));
+            sum += open;
+            if beyond == 2 {
+                return;
+            }
+        }
+    }
+
+    /// Tells of every auction that this command touched what it would do now, where that is not
+    /// what was told last.
+    #[cold]
+    pub(crate) fn tell_indications<S: EventSink + ?Sized>(&mut self, sink: &mut S) {
+        let mut numbers = core::mem::take(&mut self.scratch.numbers);
+        numbers.append(&mut self.store.auctions_touched);
+        numbers.extend(self.store.books_touched());
+        numbers.sort_unstable();
+        numbers.dedup();
+        for number in numbers.drain(..) {
+            self.tell_indication(number as usize, sink);
+        }
+        self.scratch.numbers = numbers;
+    }
+
+    fn tell_indication<S: EventSink + ?Sized>(&mut self, number: usize, sink: &mut S) {
+        if !self.books[number].collects() {
+            return;
+        }
+        let outcome = self.clearing(number);
+        let told = outcome.map(|outcome| (outcome.price, outcome.lots(), outcome.surplus_lots()));
+        let book = &mut self.books[number];
+        if book.rest.announced == told {
+            return;
+        }
+        book.rest.announced = told;
+        let (volume, surplus) = told.map_or((0, 0), |(_, volume, surplus)| (volume, surplus));
+        let event = Event::Indicative {
+            instrument: InstrumentId::new(book.number),
+            price: told.map(|(price, ..)| Price::from_ticks(price)),
+            volume: Qty::from_lots(volume),
+            surplus,
+        };
+        self.emit(event, sink);
+    }
+}
+
+impl Outcome {
+    /// The volume as events tell it: sums of quantities near 2^63 go beyond it.
+    fn lots(&self) -> u64 {
+        u64::try_from(self.volume).unwrap_or(u64::MAX)
+    }
+
+    fn surplus_lots(&self) -> i64 {
+        let end = if self.surplus < 0 { i64::MIN } else { i64::MAX };
+        i64::try_from(self.surplus).unwrap_or(end)
+    }
+}
+
+/// Memory of the calculation of an uncross, kept from one to the next.
+#[derive(Debug, Default)]
+pub(crate) struct AuctionScratch {
+    /// Buys, sells.
+    levels: [Vec<(i64, u128)>; 2],
+    candidates: Vec<i64>,
+    choice: Choice,
+    numbers: Vec<u32>,
 }
 
 /// The candidates that are best so far: largest volume, then smallest surplus.

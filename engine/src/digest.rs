@@ -375,10 +375,25 @@ fn event_word(event: &Event) -> u64 {
             ref by,
             instrument,
             phase,
+            cause,
+            until,
         } => {
             let [a, b, c] = requester(by);
-            combine([head(13, instrument.get(), phase.code()), a, b, c])
+            let code = phase.code() | cause.code() << 4;
+            let until = until.map_or(0, |until| !until.nanos());
+            combine([head(13, instrument.get(), code), a, b, c, until])
         }
+        Event::Indicative {
+            instrument,
+            price,
+            volume,
+            surplus,
+        } => combine([
+            head(17, instrument.get(), u8::from(price.is_some())),
+            price.map_or(0, |price| price.ticks().cast_unsigned()),
+            volume.lots(),
+            surplus.cast_unsigned(),
+        ]),
         Event::MassCanceled {
             session,
             account,

@@ -12,6 +12,7 @@ use tessera_types::{
     Timestamp,
 };
 
+use crate::auction::AuctionScratch;
 use crate::book::Book;
 use crate::book::order::{Order, Place, flag};
 use crate::book::store::Store;
@@ -19,6 +20,7 @@ use crate::digest::{EventsDigest, Folder};
 use crate::prefetch::PrefetchStep;
 use crate::sessions::Sessions;
 use crate::view::{DepthLevel, OrderState, OrderView, SessionView};
+use crate::volatility::Interruptions;
 
 /// What an exchange is built with. None of it changes the result of a command.
 #[derive(Clone, Copy, Debug)]
@@ -65,9 +67,14 @@ pub struct Exchange {
     pub(crate) ending: Vec<(u64, u32)>,
     /// (order, open, visible) of a level while it is tried out; kept for its memory.
     pub(crate) plan: Vec<(u32, u64, u64)>,
+    /// Volatility interruptions that run.
+    pub(crate) interruptions: Interruptions,
+    /// Books in an auction whose outcome is told while they collect.
+    pub(crate) collecting: u32,
+    pub(crate) scratch: AuctionScratch,
     pub(crate) names: BTreeMap<Name, InstrumentId>,
     pub(crate) catalogue: Option<Catalogue>,
-    last_seq: Seq,
+    pub(crate) last_seq: Seq,
     events: EventsDigest,
 }
 
@@ -84,6 +91,9 @@ impl Exchange {
             elected: Vec::new(),
             ending: Vec::new(),
             plan: Vec::new(),
+            interruptions: Interruptions::default(),
+            collecting: 0,
+            scratch: AuctionScratch::default(),
             names: BTreeMap::new(),
             catalogue: None,
             last_seq: Seq::ZERO,
@@ -98,10 +108,11 @@ impl Exchange {
     /// fall; should it do so here, the clock stands still.
     pub fn apply<S: EventSink + ?Sized>(&mut self, sequenced: &Sequenced, sink: &mut S) {
         self.last_seq = sequenced.seq;
-        self.clock = self.clock.max(sequenced.time);
-        if self.store.next_expiry <= self.clock.nanos() {
-            self.expire_due(sink);
+        let now = self.clock.max(sequenced.time);
+        if self.next_due() <= now.nanos() {
+            self.run_due(now, sink);
         }
+        self.clock = now;
         match &sequenced.command {
             Command::NewOrder(request) => self.on_new_order(request, sink),
             Command::Cancel(request) => self.on_cancel(request, sink),
@@ -118,6 +129,9 @@ impl Exchange {
         }
         if !self.elected.is_empty() {
             self.enter_elected(sink);
+        }
+        if !self.store.auctions_touched.is_empty() || self.collecting > 0 {
+            self.tell_indications(sink);
         }
         let events = &mut self.events;
         self.store.emit_levels(|event| {
@@ -198,10 +212,34 @@ impl Exchange {
 
     // ---- ending many orders ----
 
-    /// Ends what the clock has reached, one by one: by time, then by age.
-    fn expire_due<S: EventSink + ?Sized>(&mut self, sink: &mut S) {
-        while let Some(slot) = self.store.due(self.clock.nanos()) {
-            self.expire(slot, ExpireReason::Gtd, sink);
+    /// The next time at which the clock does something; `u64::MAX` when there is none.
+    #[inline]
+    fn next_due(&self) -> u64 {
+        let end = self.interruptions.first();
+        let end = end.map_or(u64::MAX, |(ends, _)| ends.nanos());
+        self.store.next_expiry.min(end)
+    }
+
+    /// Does what the clock reaches on its way to `now`, one by one, each at its own time: by time;
+    /// of what is due together, expiries by age before ends of auctions by number.
+    #[cold]
+    fn run_due<S: EventSink + ?Sized>(&mut self, now: Timestamp, sink: &mut S) {
+        loop {
+            let end = self
+                .interruptions
+                .first()
+                .filter(|&(ends, _)| ends <= now)
+                .filter(|&(ends, _)| ends.nanos() < self.store.next_expiry);
+            if let Some((ends, number)) = end {
+                self.clock = self.clock.max(ends);
+                self.end_interruption(number as usize, sink);
+            } else if let Some(slot) = self.store.due(now.nanos()) {
+                let time = Timestamp::from_nanos(self.store.next_expiry);
+                self.clock = self.clock.max(time);
+                self.expire(slot, ExpireReason::Gtd, sink);
+            } else {
+                return;
+            }
         }
     }
 
@@ -283,10 +321,11 @@ impl Exchange {
 
     // ---- questions ----
 
-    /// When the next expiry is due: the sequencer journals an `AdvanceTime` then, if it is quiet.
+    /// When the clock next does something, an expiry or the end of an auction: the sequencer journals an `AdvanceTime` then, if it is quiet.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        (self.store.next_expiry != u64::MAX).then(|| Timestamp::from_nanos(self.store.next_expiry))
+        let due = self.next_due();
+        (due != u64::MAX).then(|| Timestamp::from_nanos(due))
     }
 
     /// The time of the latest command.
@@ -514,6 +553,10 @@ impl Exchange {
                 assert!(bid.price < ask.price, "book {} is crossed", book.number);
             }
         }
+        let ends = |book: &Book| Some((book.rest.guard.ends?, book.number));
+        self.interruptions.check(self.books.iter().filter_map(ends));
+        let collecting = self.books.iter().filter(|book| book.collects());
+        assert_eq!(self.collecting as usize, collecting.count(), "auctions");
         let mut live = 0;
         for session in self.sessions() {
             live += session.live_orders;

@@ -21,6 +21,7 @@ mod quotes;
 mod sessions;
 mod stops;
 mod view;
+mod volatility;
 
 pub use exchange::{EngineConfig, Exchange};
 pub use lifecycle::{OrderInput, OrderStatus};

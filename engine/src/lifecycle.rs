@@ -13,7 +13,8 @@
 //!   cancel and reduce only        the same; day orders have expired
 //! ```
 //!
-//! Any phase may follow any other. Going to continuous uncrosses; going to closed expires day orders
+//! Any phase may follow any other, by a command; a volatility interruption goes from continuous to
+//! auction by itself, and the clock ends it. Going to continuous uncrosses; going to closed expires day orders
 //! and waiting market orders.
 //!
 //! The life of an order, as its events tell it:

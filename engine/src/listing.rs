@@ -2,7 +2,7 @@
 
 use tessera_types::{
     Catalogue, ContractTerms, Event, EventSink, Instrument, InstrumentId, ListInstrument,
-    Partition, Qty, RejectReason, SetCatalogue,
+    Partition, Qty, RejectReason, SetCatalogue, Timestamp,
 };
 
 use crate::book::Book;
@@ -43,6 +43,9 @@ impl Exchange {
         let instrument = InstrumentId::new(number);
         self.names.insert(request.instrument.name, instrument);
         self.books.push(Book::new(number, request.instrument));
+        if request.instrument.volatility.is_some() {
+            self.interruptions.expect_book();
+        }
         let by = self.requester(header);
         self.emit(Event::InstrumentListed { instrument, by }, sink);
     }
@@ -114,6 +117,9 @@ fn check_form(instrument: &Instrument) -> Result<(), RejectReason> {
             .protect
             .is_none_or(|ticks| i64::try_from(ticks).is_ok())
         && instrument.fifo_pct <= 100
+        && instrument.volatility.is_none_or(|guard| {
+            (1..=i64::MAX.unsigned_abs()).contains(&guard.band) && guard.length_ns >= 1
+        })
         && instrument.tick_micro_usd.is_multiple_of(60);
     ensure(fits, RejectReason::BadField)
 }
@@ -229,6 +235,18 @@ impl Book {
         folder.option(self.rest.ref_price.map(i64::cast_unsigned));
         for top in self.rest.top {
             folder.word(top);
+        }
+        // Tags that no other word at this place can be, so that the hash of an exchange without
+        // these rules is what it was before there were any.
+        if let Some(guard) = &instrument.volatility {
+            folder.word(u64::from_le_bytes(*b"volatile"));
+            folder.word(guard.band);
+            folder.word(guard.length_ns);
+            folder.option(self.rest.guard.reference.map(i64::cast_unsigned));
+            folder.option(self.rest.guard.ends.map(Timestamp::nanos));
+        }
+        if instrument.indicative {
+            folder.word(u64::from_le_bytes(*b"indicate"));
         }
     }
 }

@@ -41,6 +41,9 @@ impl Exchange {
     pub(crate) fn on_traded(&mut self, number: usize, first: i64, last: i64) {
         let book = &mut self.books[number];
         book.last = Some(last);
+        if book.guarded {
+            book.rest.guard.reference = Some(last);
+        }
         if book.stops_waiting > 0 {
             self.elect(number, first, last);
         }

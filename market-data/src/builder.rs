@@ -287,6 +287,7 @@ impl Builder {
             | Event::OrderTriggered { .. }
             | Event::OrderExpired { .. }
             | Event::AuctionCleared { .. }
+            | Event::Indicative { .. }
             | Event::MassCanceled { .. }
             | Event::SessionStarted { .. }
             | Event::SessionFenced { .. } => {}
@@ -413,7 +414,7 @@ mod tests {
 
     use expect_test::{Expect, expect};
     use proptest::prelude::*;
-    use tessera_types::{Aggressor, Event, Price, Qty, Requester};
+    use tessera_types::{Aggressor, Event, PhaseCause, Price, Qty, Requester};
 
     use super::*;
     use crate::testing::{Feed, commands, records};
@@ -493,6 +494,8 @@ mod tests {
                     by: Requester::default(),
                     instrument: InstrumentId::new(1),
                     phase: Phase::Halt,
+                    cause: PhaseCause::Request,
+                    until: None,
                 }],
                 vec![Event::CatalogueSet {
                     by: Requester::default(),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use tessera_types::{
-    AccountId, Aggressor, ClOrdId, Event, EventRecord, InstrumentId, OrderId, Party, Phase, Price,
-    Qty, Requester, Seq, ServerSeq, SessionId, Side, Timestamp,
+    AccountId, Aggressor, ClOrdId, Event, EventRecord, InstrumentId, OrderId, Party, Phase,
+    PhaseCause, Price, Qty, Requester, Seq, ServerSeq, SessionId, Side, Timestamp,
 };
 
 use crate::book::{L2Book, Level};
@@ -54,6 +54,8 @@ fn command() -> impl Strategy<Value = Events> {
             by: Requester::default(),
             instrument: InstrumentId::new(id),
             phase: Phase::try_from(phase).unwrap(),
+            cause: PhaseCause::Request,
+            until: None,
         }]),
         1 => Just(vec![quiet()]),
     ]

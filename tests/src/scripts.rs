@@ -36,6 +36,10 @@ pub struct Features {
     pub expiry: bool,
     /// Halt and closed phases.
     pub halts: bool,
+    /// Volatility interruptions.
+    pub volatility: bool,
+    /// Outcomes told while an auction collects.
+    pub indications: bool,
     /// Malformed lines.
     pub malformed: bool,
     /// Prices and quantities at the ends of their ranges.
@@ -57,6 +61,8 @@ impl Features {
         protection: true,
         expiry: true,
         halts: true,
+        volatility: true,
+        indications: true,
         malformed: true,
         extremes: true,
     };
@@ -80,6 +86,8 @@ impl Features {
                 protection: false,
                 expiry: false,
                 halts: false,
+                volatility: keep(self.volatility, 0.1),
+                indications: false,
                 malformed: false,
                 extremes: false,
             };
@@ -97,6 +105,8 @@ impl Features {
             protection: keep(self.protection, 0.4),
             expiry: keep(self.expiry, 0.5),
             halts: keep(self.halts, 0.4),
+            volatility: keep(self.volatility, 0.4),
+            indications: keep(self.indications, 0.4),
             malformed: keep(self.malformed, 0.3),
             extremes: keep(self.extremes, 0.1),
         }
@@ -224,6 +234,18 @@ impl Writer {
                     fields.push((field, self.rng.random_range(least..=top).to_string()));
                 }
             }
+        }
+        if self.features.volatility && self.rng.random_bool(0.8) {
+            let half = self.rng.random_range(0..40);
+            if half != 0 {
+                fields.push(("vi_band", self.rng.random_range(1..=5).to_string()));
+            }
+            if half != 1 {
+                fields.push(("vi_ns", self.rng.random_range(1..=9).to_string()));
+            }
+        }
+        if self.features.indications && self.rng.random_bool(0.8) {
+            fields.push(("indicative", "true".to_owned()));
         }
         if self.features.extremes && self.rng.random_bool(0.3) {
             fields.push(("min_price", (-i64::MAX).to_string()));

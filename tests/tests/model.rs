@@ -53,9 +53,9 @@ fn random_scripts_reach_every_event_and_reason() {
     let expected = "\
         accepted, auction, canceled fok, canceled ioc, canceled mass_cancel, canceled min_qty, \
         canceled no_liquidity, canceled replaced, canceled requote, canceled stp, canceled user, \
-        depth, expired day, expired gtd, fill buy, fill none, fill sell, instrument, level, \
-        mass_canceled, order open, order stop, phase auction, phase closed, phase continuous, \
-        phase halt, reduced, reduced stp, rejected bad_field, rejected bad_price, \
+        depth, expired day, expired gtd, fill buy, fill none, fill sell, indicative, instrument, \
+        level, mass_canceled, order open, order stop, phase auction, phase closed, \
+        phase continuous, phase halt, phase volatilityauction, phase volatilitycontinuous, reduced, reduced stp, rejected bad_field, rejected bad_price, \
         rejected bad_qty, rejected closed, rejected crossed_quote, rejected duplicate_id, \
         rejected duplicate_instrument, rejected expired, rejected halted, \
         rejected missing_field, rejected parse_error, rejected post_only, \

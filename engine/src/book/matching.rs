@@ -113,8 +113,12 @@ impl Exchange {
                 Rest::Cancel(reason) => self.cancel_incoming(number, slot, reason, sink),
             };
         }
-        if self.meets(number, slot, limit) && !self.trade(number, slot, limit, sink) {
-            return; // it ended while it traded
+        if self.meets(number, slot, limit) {
+            match self.trade(number, slot, limit, sink) {
+                Traded::Open => {}
+                Traded::Ended => return,
+                Traded::Interrupted => return self.interrupt(number, slot, entry, sink), // [12]
+            }
         }
         match entry.rest {
             Rest::Cancel(reason) => self.cancel_incoming(number, slot, reason, sink),
@@ -134,7 +138,7 @@ impl Exchange {
     }
 
     #[inline]
-    fn rest(&mut self, number: usize, slot: u32, limit: Option<i64>) {
+    pub(crate) fn rest(&mut self, number: usize, slot: u32, limit: Option<i64>) {
         let book = &mut self.books[number];
         match limit {
             Some(price) => self.store.attach(book, slot, Place::Book, price),
@@ -197,14 +201,15 @@ impl Exchange {
     }
 
     /// Trades an incoming order against the other side: best price first, then first in, first
-    /// out. \[1\] Returns whether it is still there with something open.
+    /// out. \[1\] Returns what became of it.
     pub(crate) fn trade<S: EventSink + ?Sized>(
         &mut self,
         number: usize,
         slot: u32,
         limit: Option<i64>,
         sink: &mut S,
-    ) -> bool {
+    ) -> Traded {
+        let band = self.band(number);
         let order = &self.store.orders[slot];
         let mut taker = Taker {
             slot,
@@ -220,12 +225,16 @@ impl Exchange {
         };
         let mut passed = NONE;
         let mut ended = false;
+        let mut interrupted = false;
         while taker.leaves > 0
             && let Some(maker) = self.next_maker(&taker, passed)
         {
             let order = &self.store.orders[maker];
             if order.has(flag::ALL_OR_NONE) && order.leaves > taker.leaves {
                 passed = maker; // [11] too small a taker passes it over
+            } else if is_outside(band, self.store.queues[order.queue].price) {
+                interrupted = true; // [12]
+                break;
             } else if self.shares(&taker, order.queue) {
                 if self.share_level(&mut taker, order.queue, sink) {
                     ended = true;
@@ -247,13 +256,17 @@ impl Exchange {
         }
         if ended {
             self.cancel_incoming(number, slot, CancelReason::Stp, sink);
-            return false;
+            return Traded::Ended;
         }
         if taker.leaves == 0 {
             self.store.remove(&mut self.books[number], slot);
-            return false;
+            return Traded::Ended;
         }
-        true
+        if interrupted {
+            Traded::Interrupted
+        } else {
+            Traded::Open
+        }
     }
 
     /// The first resting order behind `passed` that the taker's limit reaches.
@@ -526,6 +539,7 @@ impl Exchange {
     /// Sums of the levels answer as long as every resting order takes whatever comes; only
     /// all-or-none orders and self-trade modes make it walk order by order.
     fn reach(&mut self, number: usize, slot: u32, limit: Option<i64>) -> Reach {
+        let band = self.band(number);
         let order = &self.store.orders[slot];
         let mut probe = Probe {
             number,
@@ -543,7 +557,12 @@ impl Exchange {
             if probe.left == 0 || !crosses(side, limit, queue.price) {
                 break;
             }
-            if simple {
+            if is_outside(band, queue.price) {
+                // [12] only orders that it would pass over leave what lies behind in reach.
+                if simple || self.meets_any(at, probe.left) {
+                    break;
+                }
+            } else if simple {
                 probe.take(u64::try_from(queue.open).unwrap_or(u64::MAX), queue.price);
             } else if !self.reach_into(&mut probe, at, &mut plan) {
                 break;
@@ -551,6 +570,19 @@ impl Exchange {
         }
         self.plan = plan;
         probe.reach
+    }
+
+    /// True when an order of this queue does not pass over a taker of this size.
+    fn meets_any(&self, at: u32, size: u64) -> bool {
+        let mut slot = self.store.queues[at].head;
+        while slot != NONE {
+            let order = &self.store.orders[slot];
+            if !order.has(flag::ALL_OR_NONE) || order.leaves <= size {
+                return true;
+            }
+            slot = order.next;
+        }
+        false
     }
 
     /// Walks one level as [`trade`](Self::trade) would. Returns false when the taker ends there.
@@ -658,12 +690,29 @@ impl Exchange {
                 continue;
             }
             self.store.detach(&mut self.books[number], slot);
-            if self.trade(number, slot, Some(limit), sink) {
+            if self.trade(number, slot, Some(limit), sink) != Traded::Ended {
                 self.rest(number, slot, Some(limit));
             }
         }
         self.ending = tried;
     }
+}
+
+/// What became of an incoming order that traded what it could.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Traded {
+    /// It has ended.
+    Ended,
+    /// Nobody is left that it could trade with.
+    Open,
+    /// The next trade would be beyond the band.
+    Interrupted,
+}
+
+/// True when the instrument's volatility guard forbids a trade at this price. \[12\]
+#[inline]
+fn is_outside(band: Option<(i64, i64)>, price: i64) -> bool {
+    band.is_some_and(|(low, high)| !(low..=high).contains(&price))
 }
 
 /// An incoming order whose trades are only tried out.

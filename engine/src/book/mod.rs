@@ -13,6 +13,8 @@ use ladder::{Ladder, Node};
 use order::{Place, Queue};
 use slab::{NONE, Slab};
 
+use crate::volatility::GuardState;
+
 /// One side of a book, or the waiting stops of one side: queues by rank, the best at hand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Half {
@@ -60,6 +62,8 @@ pub(crate) struct Book {
     pub(crate) number: u32,
     pub(crate) phase: Phase,
     pub(crate) algo: MatchAlgo,
+    /// It has a volatility guard.
+    pub(crate) guarded: bool,
     pub(crate) rest: Box<BookRest>,
 }
 
@@ -77,6 +81,12 @@ pub(crate) struct BookRest {
     pub(crate) markets: [u32; 2],
     /// The order that last improved the best price, for the algorithms that favour it; 0 = none.
     pub(crate) top: [u64; 2],
+    /// For the volatility guard, where there is one.
+    pub(crate) guard: GuardState,
+    /// All-or-none orders among the waiting market orders.
+    pub(crate) aon_waiting: u32,
+    /// What was last told of an auction that collects: price, volume, surplus.
+    pub(crate) announced: Option<(i64, u64, i64)>,
 }
 
 impl Book {
@@ -95,6 +105,7 @@ impl Book {
             number,
             phase: Phase::Continuous,
             algo: instrument.algo,
+            guarded: instrument.volatility.is_some(),
             rest: Box::new(BookRest {
                 ref_price: instrument.ref_price.map(Price::ticks),
                 instrument,
@@ -102,8 +113,19 @@ impl Book {
                 trails: [NONE; 2],
                 markets: [NONE; 2],
                 top: [0; 2],
+                guard: GuardState {
+                    reference: instrument.ref_price.map(Price::ticks),
+                    ..GuardState::default()
+                },
+                aon_waiting: 0,
+                announced: None,
             }),
         }
+    }
+
+    /// True while an auction collects whose outcome is told with every change.
+    pub(crate) fn collects(&self) -> bool {
+        self.phase == Phase::Auction && self.rest.instrument.indicative
     }
 
     #[inline]

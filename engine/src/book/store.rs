@@ -31,6 +31,8 @@ pub(crate) struct Store {
     /// Live quotes by instrument, side and owner.
     quotes: IdIndex,
     touched: Vec<Touched>,
+    /// Books whose auction this command has touched in another way than by a level.
+    pub(crate) auctions_touched: Vec<u32>,
     sum: StateSum,
     expiries: Ladder,
     deadlines: Slab<Deadline>,
@@ -82,6 +84,7 @@ impl Store {
             seed,
             quotes: IdIndex::new(seed, 0),
             touched: Vec::with_capacity(64),
+            auctions_touched: Vec::new(),
             sum: StateSum::default(),
             expiries: Ladder::EMPTY,
             deadlines: Slab::with_capacity(0),
@@ -397,7 +400,10 @@ impl Store {
         match place {
             Place::Book => book.aon_resting += u32::from(aon),
             Place::Stop | Place::Trail => book.stops_waiting += 1,
-            Place::Market => {}
+            Place::Market => {
+                book.rest.aon_waiting += u32::from(aon);
+                self.auctions_touched.push(book.number);
+            }
         }
     }
 
@@ -413,7 +419,10 @@ impl Store {
                 self.touch(at);
             }
             Place::Stop | Place::Trail => book.stops_waiting -= 1,
-            Place::Market => {}
+            Place::Market => {
+                book.rest.aon_waiting -= u32::from(order.has(flag::ALL_OR_NONE));
+                self.auctions_touched.push(book.number);
+            }
         }
         let order = &self.orders[slot];
         let (shown, leaves) = (self.shown(order), order.leaves);
@@ -509,8 +518,13 @@ impl Store {
     /// than what is open.
     pub(crate) fn shrink(&mut self, slot: u32, qty: u64) {
         let at = self.orders[slot].queue;
-        if self.queues[at].place() == Place::Book {
-            self.touch(at);
+        match self.queues[at].place() {
+            Place::Book => self.touch(at),
+            Place::Market => {
+                let number = self.queues[at].instrument().get();
+                self.auctions_touched.push(number);
+            }
+            Place::Stop | Place::Trail => {}
         }
         self.sum.subtract(self.fact(slot));
         let before = self.shown(&self.orders[slot]);
@@ -736,6 +750,11 @@ impl Store {
         queue.set_touched(true);
     }
 
+    /// The books with a level that this command has touched, in any order and more than once.
+    pub(crate) fn books_touched(&self) -> impl Iterator<Item = u32> {
+        self.touched.iter().map(|level| level.home >> 4)
+    }
+
     /// Tells which levels are not what they were before the command, in order of instrument, side
     /// and price.
     #[inline]
@@ -841,11 +860,12 @@ impl Store {
         self.nodes.check();
         self.deadlines.check();
         assert!(self.touched.is_empty(), "touched levels were left over");
+        assert!(self.auctions_touched.is_empty(), "touched auctions");
         assert_eq!(self.sum, self.sum_from_scratch(), "state sum");
         let (mut orders, mut queues) = (0, 0);
         let mut nodes = self.expiries.check(&self.nodes);
         for book in books {
-            let (mut stops, mut aon) = (0, 0);
+            let (mut stops, mut aon, mut waiting) = (0, 0, 0);
             for side in [Side::Buy, Side::Sell] {
                 for (place, half) in [
                     (Place::Book, book.sides[side as usize]),
@@ -874,7 +894,8 @@ impl Store {
                 ] {
                     if at != NONE {
                         queues += 1;
-                        orders += self.check_queue(book, at, place, side, &Half::EMPTY, &mut aon);
+                        let half = &Half::EMPTY;
+                        orders += self.check_queue(book, at, place, side, half, &mut waiting);
                         if place == Place::Trail {
                             stops += self.queues[at].orders;
                         }
@@ -883,6 +904,7 @@ impl Store {
             }
             assert_eq!(book.stops_waiting, stops, "waiting stops");
             assert_eq!(book.aon_resting, aon, "resting all-or-none orders");
+            assert_eq!(book.rest.aon_waiting, waiting, "waiting all-or-none orders");
         }
         assert_eq!(orders, self.orders.live(), "orders outside of every queue");
         assert_eq!(queues, self.queues.live(), "queues outside of every book");
@@ -949,7 +971,8 @@ impl Store {
             count += 1;
             visible += u128::from(shown);
             open += u128::from(order.leaves);
-            *aon += u32::from(place == Place::Book && order.has(flag::ALL_OR_NONE));
+            let counts = matches!(place, Place::Book | Place::Market);
+            *aon += u32::from(counts && order.has(flag::ALL_OR_NONE));
             (prev, slot) = (slot, order.next);
         }
         assert_eq!(queue.tail, prev, "tail");

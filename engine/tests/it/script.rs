@@ -28,7 +28,7 @@ use tessera_types::{
     FenceReason, Generation, Instrument, InstrumentId, ListInstrument, MassCancel, MassQuote,
     MatchAlgo, Name, NewOrder, OrdType, OrderTarget, Party, Phase, Price, Qty, QuoteEntry, Reduce,
     Replace, SelfMatch, Seq, Sequenced, SessionFence, SessionId, SessionLogon, SetPhase, Side,
-    TimeInForce, Timestamp,
+    TimeInForce, Timestamp, VolatilityGuard,
 };
 
 /// Runs a script on one instrument `SIM` and compares the events.
@@ -173,6 +173,15 @@ impl Bench {
                 "max_price" => instrument.max_price = price_of(value),
                 "min_qty" => instrument.min_qty = Qty::from_lots(number(value)),
                 "max_qty" => instrument.max_qty = Qty::from_lots(number(value)),
+                "vi" => {
+                    let (band, length) = value.split_once('/').unwrap();
+                    instrument.volatility = Some(VolatilityGuard {
+                        band: number(band),
+                        length_ns: number(length),
+                    });
+                }
+                "indicative" => instrument.indicative = value == "yes",
+                "ref_price" => instrument.ref_price = Some(price_of(value)),
                 "protect" => instrument.protect = Some(number(value)),
                 "algo" => instrument.algo = MatchAlgo::from_word(value).unwrap(),
                 "min_alloc" => instrument.min_alloc = number(value),
@@ -513,7 +522,19 @@ impl Bench {
             } => {
                 format!("auction  {volume} @ {price} surplus {surplus}")
             }
-            Event::PhaseChanged { phase, .. } => format!("phase    {phase}"),
+            Event::PhaseChanged { phase, until, .. } => {
+                let until = until.map_or(String::new(), |until| format!(" until {until}"));
+                format!("phase    {phase}{until}")
+            }
+            Event::Indicative {
+                price,
+                volume,
+                surplus,
+                ..
+            } => match price {
+                Some(price) => format!("indicate {volume} @ {price} surplus {surplus}"),
+                None => format!("indicate {volume}"),
+            },
             Event::MassCanceled { count, .. } => format!("mass cancel of {count}"),
             Event::InstrumentListed { instrument, .. } => format!("listed   {instrument}"),
             Event::CatalogueSet { version, .. } => format!("catalogue {version}"),

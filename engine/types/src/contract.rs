@@ -242,6 +242,19 @@ pub struct Instrument {
     pub tick_micro_usd: u32,
     /// The compute coordinate; none for a plain instrument.
     pub terms: Option<ContractTerms>,
+    /// When trading is interrupted by an auction because a price would move too far at once.
+    pub volatility: Option<VolatilityGuard>,
+    /// Whether an auction that collects tells its outcome with every change.
+    pub indicative: bool,
+}
+
+/// How far a trade may be from the reference before an auction interrupts trading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VolatilityGuard {
+    /// The largest distance in ticks, 1 to 2^63-1.
+    pub band: u64,
+    /// How long the auction collects, in nanoseconds, at least 1.
+    pub length_ns: u64,
 }
 
 impl Instrument {
@@ -265,6 +278,8 @@ impl Instrument {
             fifo_pct: 0,
             tick_micro_usd: 0,
             terms: None,
+            volatility: None,
+            indicative: false,
         }
     }
 }

@@ -124,6 +124,17 @@ code_enum! {
     }
 }
 
+code_enum! {
+    /// Why an instrument changed phase.
+    PhaseCause {
+        /// Somebody asked.
+        Request = 0, "request";
+        /// A trade beyond the band of [`Instrument::volatility`](crate::Instrument::volatility), or
+        /// the end of the auction that it began.
+        Volatility = 1, "volatility";
+    }
+}
+
 /// What happened. Every variant is plain data, so that an event is copied and never allocated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Event {
@@ -291,12 +302,28 @@ pub enum Event {
     },
     /// An instrument changed phase.
     PhaseChanged {
-        /// Who asked.
+        /// Who asked; the venue when nobody did.
         by: Requester,
         /// Where.
         instrument: InstrumentId,
         /// To what.
         phase: Phase,
+        /// Why.
+        cause: PhaseCause,
+        /// When the clock ends it, for an auction that it ends.
+        until: Option<Timestamp>,
+    },
+    /// What an auction that collects would do now is not what was last told; behind everything else
+    /// of a command but its level events.
+    Indicative {
+        /// Where.
+        instrument: InstrumentId,
+        /// At which price it would clear; none when nothing would trade.
+        price: Option<Price>,
+        /// How much would trade.
+        volume: Qty,
+        /// What would be left at that price, buyers positive.
+        surplus: i64,
     },
     /// A mass cancel is complete; its cancels came before.
     MassCanceled {

@@ -22,9 +22,11 @@ pub use command::{
 };
 pub use contract::{
     Catalogue, ClassDef, ContractTerms, Instrument, MatchAlgo, Name, NameError, Partition, Phase,
+    VolatilityGuard,
 };
 pub use event::{
-    Aggressor, CancelReason, Event, EventRecord, EventSink, ExpireReason, Party, Requester,
+    Aggressor, CancelReason, Event, EventRecord, EventSink, ExpireReason, Party, PhaseCause,
+    Requester,
 };
 pub use ids::{
     AccountId, ClOrdId, ConnToken, ExecId, FileOffset, Generation, InstrumentId, OrderId, Seq,

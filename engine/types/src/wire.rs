@@ -25,6 +25,7 @@
 //! | 0x21 | `SetPhase` | 40 |
 //! | 0x22 | `AdvanceTime` | 0 |
 //! | 0x23 | `SetCatalogue` | varies |
+//! | 0x24 | `ListInstrument` with rules of trading | varies: as 0x20, and 17 |
 
 pub use bincode::{Decode, Encode};
 
@@ -38,6 +39,7 @@ use crate::command::{
 };
 use crate::contract::{
     Catalogue, ClassDef, ContractTerms, Instrument, MatchAlgo, Name, NameError, Partition,
+    VolatilityGuard,
 };
 use crate::ids::{AccountId, ClOrdId, ConnToken, Generation, InstrumentId, OrderId, SessionId};
 use crate::reject::RejectReason;
@@ -175,6 +177,8 @@ pub mod kind {
     pub const ADVANCE_TIME: u8 = 0x22;
     /// `SetCatalogue`.
     pub const SET_CATALOGUE: u8 = 0x23;
+    /// `ListInstrument` of an instrument with a volatility guard or indicative prices.
+    pub const LIST_INSTRUMENT_RULES: u8 = 0x24;
 }
 
 /// Appends the payload of `command`, sequenced at `time`, and returns its record type.
@@ -255,7 +259,13 @@ pub fn encode_command(
                 instrument: (&c.instrument).into(),
             };
             encode_into(&record, out)?;
-            kind::LIST_INSTRUMENT
+            match RulesV1::of(&c.instrument) {
+                None => kind::LIST_INSTRUMENT,
+                Some(rules) => {
+                    encode_into(&rules, out)?;
+                    kind::LIST_INSTRUMENT_RULES
+                }
+            }
         }
         Command::SetPhase(c) => {
             let record = SetPhaseV1 {
@@ -341,6 +351,15 @@ pub fn decode_command(kind: u8, time: Timestamp, payload: &[u8]) -> Result<Comma
             Command::ListInstrument(Box::new(ListInstrument {
                 header: r.header.into(),
                 instrument: r.instrument.try_into()?,
+            }))
+        }
+        kind::LIST_INSTRUMENT_RULES => {
+            let (r, rules) = read::<(ListInstrumentV1, RulesV1)>(payload)?;
+            let mut instrument = r.instrument.try_into()?;
+            rules.put(&mut instrument)?;
+            Command::ListInstrument(Box::new(ListInstrument {
+                header: r.header.into(),
+                instrument,
             }))
         }
         kind::SET_PHASE => {
@@ -964,6 +983,8 @@ impl TryFrom<InstrumentV1> for Instrument {
             fifo_pct: r.fifo_pct,
             tick_micro_usd: r.tick_micro_usd,
             terms,
+            volatility: None,
+            indicative: false,
         })
     }
 }
@@ -972,6 +993,49 @@ impl TryFrom<InstrumentV1> for Instrument {
 struct ListInstrumentV1 {
     header: HeaderV1,
     instrument: InstrumentV1,
+}
+
+/// What follows the definition of an instrument that has any of it. `present`: bit 0 volatility
+/// guard, 1 indicative prices; the fields of an absent guard are zero.
+///
+/// | offset | field | width |
+/// |---:|---|---:|
+/// | 0 | present | 1 |
+/// | 1 | band, ticks | 8 |
+/// | 9 | length, ns | 8 |
+#[derive(Encode, Decode)]
+struct RulesV1 {
+    present: u8,
+    band: u64,
+    length_ns: u64,
+}
+
+impl RulesV1 {
+    /// None for an instrument without any, whose record keeps its older form.
+    fn of(instrument: &Instrument) -> Option<Self> {
+        let guard = instrument.volatility;
+        let present = u8::from(guard.is_some()) | u8::from(instrument.indicative) << 1;
+        (present != 0).then(|| Self {
+            present,
+            band: guard.map_or(0, |guard| guard.band),
+            length_ns: guard.map_or(0, |guard| guard.length_ns),
+        })
+    }
+
+    fn put(&self, instrument: &mut Instrument) -> Result<(), DecodeError> {
+        if !(1..=0b11).contains(&self.present) {
+            return Err(DecodeError::Code {
+                field: "present",
+                code: self.present.into(),
+            });
+        }
+        instrument.volatility = (self.present & 1 == 1).then_some(VolatilityGuard {
+            band: self.band,
+            length_ns: self.length_ns,
+        });
+        instrument.indicative = self.present & 2 == 2;
+        Ok(())
+    }
 }
 
 #[derive(Encode, Decode)]
@@ -1278,6 +1342,23 @@ mod tests {
                     ..Instrument::plain(name)
                 },
             })),
+            Command::ListInstrument(Box::new(ListInstrument {
+                header: header(),
+                instrument: Instrument {
+                    volatility: Some(VolatilityGuard {
+                        band: 5,
+                        length_ns: 1_000,
+                    }),
+                    ..Instrument::plain(name)
+                },
+            })),
+            Command::ListInstrument(Box::new(ListInstrument {
+                header: header(),
+                instrument: Instrument {
+                    indicative: true,
+                    ..Instrument::plain(name)
+                },
+            })),
             Command::SetCatalogue(Box::new(SetCatalogue {
                 header: header(),
                 catalogue: Catalogue {
@@ -1300,6 +1381,39 @@ mod tests {
             for cut in 0..bytes.len() {
                 assert!(decode_command(kind, TIME, &bytes[..cut]).is_err());
             }
+        }
+    }
+
+    #[test]
+    fn an_instrument_without_new_rules_keeps_its_older_form() {
+        let listing = |instrument| {
+            Command::ListInstrument(Box::new(ListInstrument {
+                header: header(),
+                instrument,
+            }))
+        };
+        let bytes = |instrument| {
+            let mut bytes = Vec::new();
+            let kind = encode_command(&listing(instrument), TIME, &mut bytes).unwrap();
+            (kind, bytes)
+        };
+        let plain = Instrument::plain(Name::new("I").unwrap());
+        let (old_kind, old) = bytes(plain);
+        let (new_kind, new) = bytes(Instrument {
+            volatility: Some(VolatilityGuard {
+                band: 5,
+                length_ns: 1_000,
+            }),
+            indicative: true,
+            ..plain
+        });
+        assert_eq!((old_kind, new_kind), (0x20, 0x24));
+        assert_eq!(new[..old.len()], old[..]);
+        assert_eq!(hex(&new[old.len()..]), "030500000000000000e803000000000000");
+        for present in [0, 4] {
+            let mut bad = new.clone();
+            bad[old.len()] = present;
+            assert!(decode_command(new_kind, TIME, &bad).is_err(), "{present}");
         }
     }
 

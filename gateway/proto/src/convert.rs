@@ -378,6 +378,7 @@ pub fn reports(
         }
         Event::CatalogueSet { by, .. } => admin(record, by, NO_INSTRUMENT, &mut send),
         Event::AuctionCleared { .. }
+        | Event::Indicative { .. }
         | Event::SessionStarted { .. }
         | Event::SessionFenced { .. }
         | Event::Level { .. } => {}
@@ -615,6 +616,8 @@ impl AdminInstrument {
             top_max: self.top_max,
             fifo_pct: self.fifo_pct,
             tick_micro_usd: self.tick_micro_usd,
+            volatility: None,
+            indicative: false,
             terms: (self.kind == InstrumentKind::Compute).then_some(ContractTerms {
                 class: self.class,
                 partition: self.partition,

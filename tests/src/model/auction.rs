@@ -6,16 +6,14 @@ use super::{Model, OrdType, Phase, Side};
 impl Model {
     /// An instrument went to continuous: what collected trades at one price.
     pub(super) fn uncross(&mut self, instrument: usize) {
-        if let Some((price, volume, surplus)) = self.auction_price(instrument) {
-            // Sums of quantities near 2^63 go beyond what the fields of the event hold.
-            let volume = u64::try_from(volume).unwrap_or(u64::MAX);
-            let surplus = surplus.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
+        if let Some((price, volume, surplus)) = self.outcome(instrument) {
             let fields = format!(
                 r#""instrument":{},"price":{price},"volume":{volume},"surplus":{surplus}"#,
                 self.name(instrument)
             );
             self.say("auction", &fields);
             self.trade_auction(instrument, price);
+            self.listings[instrument].reference_at_start = Some(price);
         }
         let left: Vec<u64> = self
             .orders
@@ -30,6 +28,15 @@ impl Model {
         for age in left {
             self.cancel(self.index_of(age), "no_liquidity");
         }
+    }
+
+    /// Price, volume and surplus as events tell them: sums of quantities near 2^63 go beyond what
+    /// the fields hold.
+    pub(super) fn outcome(&self, instrument: usize) -> Option<(i64, u64, i64)> {
+        let (price, volume, surplus) = self.auction_price(instrument)?;
+        let volume = u64::try_from(volume).unwrap_or(u64::MAX);
+        let surplus = surplus.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
+        Some((price, volume, i64::try_from(surplus).expect("clamped")))
     }
 
     /// The orders of one side that take part, best first: market orders, then by price and place.

@@ -113,6 +113,8 @@ pub(super) struct Traded {
     pub(super) notional: i128,
     /// Self-trade prevention ended the incoming order.
     pub(super) ended: bool,
+    /// The next trade would be beyond the band.
+    pub(super) beyond: bool,
 }
 
 impl Model {
@@ -183,8 +185,13 @@ impl Model {
             if traded.ended || order.open == 0 {
                 return;
             }
+            if traded.beyond {
+                self.interrupt(order.instrument);
+            }
         }
+        let collects = self.listings[order.instrument].phase == Phase::Auction;
         match (order.kind, order.tif) {
+            (OrdType::Market, _) if collects => self.rest(order),
             (OrdType::Market, _) => self.say_canceled(&order, "no_liquidity"),
             (_, TimeInForce::Ioc) => self.say_canceled(&order, "ioc"),
             _ => self.rest(order),
@@ -235,6 +242,10 @@ impl Model {
 
     fn rest(&mut self, mut order: Order) {
         order.state = State::Book;
+        // A triggered stop that came to rest in an auction is an order like any other from now on.
+        if matches!(order.tif, TimeInForce::Ioc | TimeInForce::Fok) {
+            order.tif = TimeInForce::Gtc;
+        }
         order.slice = order.full_slice();
         order.place = self.next_place;
         self.next_place += 1;
@@ -254,6 +265,10 @@ impl Model {
             let Some(first) = self.first_maker(taker, limit) else {
                 break;
             };
+            if self.is_beyond_band(taker.instrument, first) {
+                sum.beyond = true;
+                break;
+            }
             let shared = self.listings[taker.instrument].terms.algo != MatchAlgo::Fifo
                 && self.share_level(taker, limit, &mut sum);
             if !shared {
@@ -369,6 +384,7 @@ impl Model {
     /// A trade was made: the instrument remembers it, stops will look at it.
     pub(super) fn note_trade(&mut self, instrument: usize, price: i64) {
         self.listings[instrument].last_trade = Some(price);
+        self.listings[instrument].reference = Some(price);
         self.unseen_trades.push((instrument, price));
     }
 

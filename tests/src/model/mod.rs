@@ -13,6 +13,7 @@ mod book;
 mod lines;
 mod quotes;
 mod sharing;
+mod volatility;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -53,6 +54,14 @@ struct Listing {
     last_trade: Option<i64>,
     /// Age of the order that last improved the best price, by side.
     top: [Option<u64>; 2],
+    /// The newest of the last trade and a reference that was given.
+    reference: Option<i64>,
+    /// That reference when the running command began.
+    reference_at_start: Option<i64>,
+    /// When the interruption that runs ends.
+    interrupted_until: Option<u64>,
+    /// The outcome that was last told of an auction that collects.
+    told: Option<(i64, u64, i64)>,
 }
 
 impl Model {
@@ -78,6 +87,9 @@ impl Model {
     pub fn line(&mut self, line: &str) -> String {
         self.line += 1;
         let shown_before = self.shown();
+        for listing in &mut self.listings {
+            listing.reference_at_start = listing.reference;
+        }
         match parse_line(line.as_bytes()) {
             Ok(None) => {}
             Ok(Some(line)) => self.run(line),
@@ -90,6 +102,7 @@ impl Model {
                 self.reject(bad.op.as_deref(), bad.reason, bad.id.map(|id| id.get()));
             }
         }
+        self.tell_indications();
         self.print_changed_levels(&shown_before);
         std::mem::take(&mut self.out)
     }
@@ -104,9 +117,14 @@ impl Model {
                 .top
                 .map(|top| top.filter(|&age| self.orders.iter().any(|order| order.age == age)));
             text += &format!(
-                "{:?} {} ref {:?} last {:?} top {top:?}\n",
+                "{:?} {} ref {:?} last {:?} top {top:?}",
                 listing.terms, listing.phase, listing.ref_price, listing.last_trade
             );
+            if listing.terms.volatility.is_some() {
+                let guard = (listing.reference, listing.interrupted_until);
+                text += &format!(" guard {guard:?}");
+            }
+            text += "\n";
         }
         for order in &self.orders {
             let ahead = self.orders.iter().filter(|other| {
@@ -282,24 +300,41 @@ impl Model {
         }
     }
 
-    /// Moves the clock; what its new time ends, ends now, by expiry, then by age.
+    /// Moves the clock; what lies on its way happens at its own time: by time, expiries before ends
+    /// of interruptions, by age and by number.
     fn move_clock(&mut self, time: u64) {
-        self.clock = time;
-        let mut due: Vec<(u64, u64)> = self
-            .orders
-            .iter()
-            .filter(|order| order.tif == TimeInForce::Gtd && order.expire <= time)
-            .map(|order| (order.expire, order.age))
-            .collect();
-        due.sort_unstable();
-        for (_, age) in due {
-            self.expire(self.index_of(age), "gtd");
+        loop {
+            let expiries = self
+                .orders
+                .iter()
+                .filter(|order| order.tif == TimeInForce::Gtd)
+                .map(|order| (order.expire, 0, order.age));
+            let ends = self
+                .listings
+                .iter()
+                .enumerate()
+                .filter_map(|(at, listing)| Some((listing.interrupted_until?, 1, at as u64)));
+            let Some((due, kind, number)) = expiries.chain(ends).min().filter(|due| due.0 <= time)
+            else {
+                break;
+            };
+            self.clock = due;
+            if kind == 0 {
+                self.expire(self.index_of(number), "gtd");
+            } else {
+                self.end_interruption(usize::try_from(number).expect("an index"));
+            }
         }
+        self.clock = time;
     }
 
     fn list(&mut self, terms: Instrument) {
         self.listings.push(Listing {
             ref_price: terms.ref_price.map(|price| price.ticks()),
+            reference: terms.ref_price.map(|price| price.ticks()),
+            reference_at_start: terms.ref_price.map(|price| price.ticks()),
+            interrupted_until: None,
+            told: None,
             terms,
             phase: Phase::Continuous,
             last_trade: None,
@@ -425,10 +460,12 @@ impl Model {
     }
 
     fn change_phase(&mut self, instrument: usize, phase: Phase, ref_price: Option<i64>) {
+        self.set_phase(instrument, phase);
         let listing = &mut self.listings[instrument];
-        listing.phase = phase;
         if ref_price.is_some() {
             listing.ref_price = ref_price;
+            listing.reference = ref_price;
+            listing.reference_at_start = ref_price;
         }
         let fields = format!(
             r#""instrument":{},"phase":"{phase}""#,

@@ -235,6 +235,11 @@ fn instrument(instrument: &Instrument) -> Value {
         "fifo_pct": instrument.fifo_pct,
         "tick_uusd": instrument.tick_micro_usd,
         "terms": instrument.terms.as_ref().map(terms),
+        "volatility": instrument.volatility.map(|guard| json!({
+            "band": guard.band,
+            "length_ns": guard.length_ns,
+        })),
+        "indicative": instrument.indicative,
     })
 }
 

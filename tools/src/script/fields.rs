@@ -38,7 +38,7 @@ fields! {
     Phase = "phase", RefPrice = "ref_price", Levels = "levels", Tick = "tick", Lot = "lot",
     MinPrice = "min_price", MaxPrice = "max_price", MaxQty = "max_qty", Protect = "protect",
     Algo = "algo", MinAlloc = "min_alloc", TopMin = "top_min", TopMax = "top_max",
-    FifoPct = "fifo_pct",
+    FifoPct = "fifo_pct", ViBand = "vi_band", ViNs = "vi_ns", Indicative = "indicative",
 }
 
 const _: () = assert!(Field::COUNT <= 64, "Fields::present is a u64");

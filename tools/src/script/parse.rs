@@ -1,7 +1,7 @@
 //! From a line of text to a command, or to the reason why it is none.
 
 use serde_json::value::RawValue;
-use tessera_types::contract::{Instrument, MatchAlgo, Name, Phase};
+use tessera_types::contract::{Instrument, MatchAlgo, Name, Phase, VolatilityGuard};
 use tessera_types::{
     AccountId, Cancel, ClOrdId, ClientHeader, ExecInst, InstrumentId, NewOrder, OrdType,
     OrderTarget, Price, Qty, QuoteEntry, Reduce, RejectReason, Replace, SelfMatch, Side,
@@ -118,6 +118,10 @@ fn instrument<'a>(form: &mut Form<'_, 'a>) -> Option<ScriptCommand<'a>> {
         form.refuse_if(percent.is_none());
         instrument.fifo_pct = percent.unwrap_or(0);
     }
+    form.missing_if(form.has(Field::ViBand) != form.has(Field::ViNs));
+    let guard = form.uint(Field::ViBand, 1).zip(form.uint(Field::ViNs, 1));
+    instrument.volatility = guard.map(|(band, length_ns)| VolatilityGuard { band, length_ns });
+    instrument.indicative = form.flag(Field::Indicative);
     Some(ScriptCommand::Instrument(Box::new(instrument)))
 }
 

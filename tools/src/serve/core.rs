@@ -354,7 +354,7 @@ impl Core {
                 }
                 all_shards
             }
-            Event::AuctionCleared { .. } | Event::Level { .. } => MARKET,
+            Event::AuctionCleared { .. } | Event::Indicative { .. } | Event::Level { .. } => MARKET,
         }
     }
 

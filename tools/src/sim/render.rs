@@ -3,7 +3,9 @@
 use std::fmt::{Display, Write as _};
 
 use tessera_engine::{DepthLevel, OrderState, OrderView};
-use tessera_types::{AccountId, ClOrdId, CommandKind, Event, InstrumentId, RejectReason};
+use tessera_types::{
+    AccountId, ClOrdId, CommandKind, Event, InstrumentId, PhaseCause, RejectReason,
+};
 
 use crate::script::Resolver;
 
@@ -150,11 +152,41 @@ impl Printer {
                 .num("volume", volume)
                 .num("surplus", surplus),
             Event::PhaseChanged {
-                instrument, phase, ..
-            } => self
-                .open(out, "phase")
-                .raw("instrument", names.instrument_json(instrument))
-                .word("phase", phase.as_str()),
+                instrument,
+                phase,
+                cause,
+                until,
+                ..
+            } => {
+                let mut line = self
+                    .open(out, "phase")
+                    .raw("instrument", names.instrument_json(instrument))
+                    .word("phase", phase.as_str());
+                if cause != PhaseCause::Request {
+                    line = line.word("reason", cause.as_str());
+                }
+                match until {
+                    Some(until) => line.num("until", until),
+                    None => line,
+                }
+            }
+            Event::Indicative {
+                instrument,
+                price,
+                volume,
+                surplus,
+            } => {
+                let line = self
+                    .open(out, "indicative")
+                    .raw("instrument", names.instrument_json(instrument));
+                match price {
+                    Some(price) => line
+                        .num("price", price)
+                        .num("volume", volume)
+                        .num("surplus", surplus),
+                    None => line.num("volume", volume),
+                }
+            }
             Event::MassCanceled { count, .. } => {
                 self.open(out, "mass_canceled").num("count", count)
             }

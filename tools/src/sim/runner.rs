@@ -182,7 +182,7 @@ impl Runner {
     }
 
     /// Moves the clock when the line says so, prints what that caused, then what `print` says, then
-    /// the level events, which end every command.
+    /// indicative prices and level events, which end every command.
     fn answer(
         &mut self,
         time: Option<Timestamp>,
@@ -196,14 +196,13 @@ impl Runner {
             self.apply(Command::AdvanceTime(AdvanceTime));
         }
         let events = std::mem::take(&mut self.events);
-        let (levels, others): (Vec<_>, Vec<_>) = events
-            .iter()
-            .partition(|event| matches!(event, Event::Level { .. }));
+        let (last, others): (Vec<_>, Vec<_>) = events.iter().partition(|event| ends_command(event));
         self.print_all(out, &others, id);
         print(self, out);
-        if self.levels {
-            self.print_all(out, &levels, id);
-        }
+        let last = last.into_iter();
+        let shown = last.filter(|event| self.levels || !matches!(event, Event::Level { .. }));
+        let shown: Vec<_> = shown.collect();
+        self.print_all(out, &shown, id);
         self.events = events;
     }
 
@@ -307,11 +306,16 @@ impl Runner {
     }
 }
 
-/// True when nothing but rejections (and the level events after them) came of a command.
+/// True for the events that come behind everything else of a command.
+fn ends_command(event: &Event) -> bool {
+    matches!(event, Event::Indicative { .. } | Event::Level { .. })
+}
+
+/// True when nothing but rejections (and the events that end every command) came of a command.
 fn refused(events: &[Event]) -> bool {
     let mut answers = events
         .iter()
-        .filter(|event| !matches!(event, Event::Level { .. }))
+        .filter(|event| !ends_command(event))
         .peekable();
     answers.peek().is_some() && answers.all(|event| matches!(event, Event::Rejected { .. }))
 }
