@@ -11,5 +11,6 @@ pub mod baseline;
 pub mod contest;
 pub mod element;
 pub mod flows;
+pub mod messages;
 pub mod shape;
 pub mod subject;

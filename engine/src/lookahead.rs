@@ -1,6 +1,8 @@
 //! When to give hints to the memory system, and how far ahead: the one rule for everybody who sees
 //! commands coming.
 
+use std::borrow::Borrow;
+
 use tessera_types::Command;
 
 use crate::exchange::Exchange;
@@ -23,7 +25,7 @@ impl Exchange {
     /// `n` places after it, where that is known. Changes nothing, and does nothing while the books
     /// are small enough to stay in the caches by themselves.
     #[inline]
-    pub fn look_ahead<'a>(&self, coming: impl Fn(usize) -> Option<&'a Command>) {
+    pub fn look_ahead<C: Borrow<Command>>(&self, coming: impl Fn(usize) -> Option<C>) {
         if self.live_orders() < MANY_ORDERS {
             return;
         }
@@ -31,7 +33,7 @@ impl Exchange {
             let Some(command) = coming(distance) else {
                 break;
             };
-            self.prefetch_step(command, step);
+            self.prefetch_step(command.borrow(), step);
         }
     }
 }

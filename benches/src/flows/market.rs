@@ -60,11 +60,11 @@ impl Scenario {
     /// with `tessera-bench flows --seeds`.
     pub(super) const fn seed(self) -> u64 {
         match self {
-            Self::Static => 23,
-            Self::Normal => 23,
-            Self::Swing25 => 23,
-            Self::Swing40 => 23,
-            Self::FlashCrash => 23,
+            Self::Static => 1,
+            Self::Normal => 21,
+            Self::Swing25 => 21,
+            Self::Swing40 => 67,
+            Self::FlashCrash => 2,
         }
     }
 

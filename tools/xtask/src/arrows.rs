@@ -63,6 +63,7 @@ const MAY_DEPEND: &[(&str, &[&str])] = &[
         "tessera-market-data",
         &["tessera-types", "crc32c", "thiserror"],
     ),
+    ("tessera-bench-abi", &["tessera-types", "tessera-engine"]),
 ];
 
 /// Fails with every arrow that should not be there.

@@ -1,5 +1,6 @@
 //! `tessera-bench`: whole workloads, the engine beside other books, as tables.
 
+mod adapter;
 mod count;
 mod race;
 mod shapes;
@@ -34,6 +35,8 @@ struct Args {
 enum Verb {
     /// Commands a second and latencies, as without a verb.
     Race(race::Args),
+    /// Messages a second through the interface of the public benchmark, on two threads.
+    Adapter(adapter::Args),
     /// Does a small fixed number of commands and measures nothing: for a profiler.
     Count(count::Args),
     /// Says what each flow is, and how large its books are with each of a range of seeds.
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     match args.verb.unwrap_or(Verb::Race(args.race)) {
         Verb::Race(args) => race::run(&args),
+        Verb::Adapter(args) => adapter::run(&args),
         Verb::Count(args) => count::run(&args),
         Verb::Flows(args) => shapes::run(&args),
     }
