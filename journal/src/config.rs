@@ -23,8 +23,10 @@ pub struct Config {
     pub segments_ahead: usize,
     /// Version of the command payloads, for the Format record.
     pub payload_schema: u16,
-    /// Version of the engine's rules, for header and Format record.
+    /// Version of the engine's rules that a new journal begins under.
     pub rules_version: u32,
+    /// Version of the rules to put in force at this start, if the journal is under an older one.
+    pub activate_rules: Option<u32>,
     /// Names that may stand beside a new journal in its directory.
     pub companions: Vec<String>,
     /// Identity of a journal that is made; random if nothing is given.
@@ -43,6 +45,7 @@ impl Default for Config {
             segments_ahead: 2,
             payload_schema: 1,
             rules_version: 1,
+            activate_rules: None,
             companions: COMPANIONS.map(str::to_owned).to_vec(),
             identity: None,
             wall_clock: system_clock,

@@ -42,6 +42,7 @@
 
 pub mod chain;
 mod config;
+mod copy;
 mod live;
 mod open;
 mod preparer;
@@ -58,6 +59,7 @@ mod sync;
 mod writer;
 
 pub use config::{Config, ConfigError, Durability, Identity};
+pub use copy::{Copied, Copy, CopyError, Discarded};
 pub use live::LiveView;
 pub use open::{Journal, OpenError, Opened, RecoveryReport, Replay};
 pub use preparer::{PrepareError, Preparer};

@@ -12,7 +12,9 @@ use crate::live::{LivePage, LiveView};
 use crate::preparer::{PrepareError, Preparer, adopt, first_header};
 use crate::record::{Body, Epoch, EpochReason, Record, kind};
 use crate::recovery::{Finding, FindingKind, Verdict};
-use crate::segment::{FileName, HEADER_BYTES, SegmentHeader, WATERMARK_AT, Watermark};
+use crate::segment::{
+    FORMAT, FileName, HEADER_BYTES, MIN_READER, SegmentHeader, WATERMARK_AT, Watermark,
+};
 use crate::slot::SLOT_BYTES;
 use crate::status::{Position, Segment, Shared, Status};
 use crate::storage::{Access, LockError, MapAccess, Mapped, Region, Storage, write_all};
@@ -67,6 +69,9 @@ pub struct RecoveryReport {
     pub counts: Counts,
     /// Which journal this is.
     pub cluster_id: [u8; 16],
+    /// Version of the engine's rules in force when the journal was opened: every command in it came under
+    /// this or an older one.
+    pub rules_version: u32,
 }
 
 /// Why a journal did not open.
@@ -102,6 +107,19 @@ pub enum OpenError {
         found: u32,
         /// Of the configuration.
         expected: u32,
+    },
+    /// The journal is under later rules than the ones asked for.
+    #[error(
+        "{path} is under version {found} of the engine's rules, version {asked} was asked for: rules \
+         never go back"
+    )]
+    Rules {
+        /// The directory.
+        path: String,
+        /// In force in the journal.
+        found: u32,
+        /// Asked for.
+        asked: u32,
     },
     /// The directory cannot be read as a journal this program knows.
     #[error(transparent)]
@@ -174,6 +192,14 @@ impl Journal {
     /// # Errors
     /// As [`Journal::open`].
     pub fn open_on(storage: Arc<dyn Storage>, config: Config) -> Result<Opened, OpenError> {
+        Self::open_with(storage, config, Begin::Epoch)
+    }
+
+    pub(crate) fn open_with(
+        storage: Arc<dyn Storage>,
+        config: Config,
+        begin: Begin,
+    ) -> Result<Opened, OpenError> {
         config.check()?;
         let lock = storage.lock(LOCK_NAME).map_err(|error| match error {
             LockError::Held(holder) => OpenError::Locked {
@@ -222,8 +248,10 @@ impl Journal {
                 });
             }
             Some(first) => SegmentHeader {
+                format: FORMAT,
+                min_reader: MIN_READER,
                 segment_bytes: config.segment_bytes,
-                rules_version: config.rules_version,
+                rules_version: rules_in_force(&found).unwrap_or(config.rules_version),
                 ..first.header.clone()
             },
             None => new_identity(&config)?,
@@ -234,6 +262,7 @@ impl Journal {
             identity,
             found,
             lock,
+            begin,
         }
         .run(is_new)
     }
@@ -296,11 +325,22 @@ struct Start {
     identity: SegmentHeader,
     found: Survey,
     lock: Box<dyn crate::storage::LockGuard>,
+    begin: Begin,
+}
+
+/// How an opened journal begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// With a new epoch, on disk before anything else.
+    Epoch,
+    /// With nothing: the caller goes on in the epoch that was.
+    Silent,
 }
 
 impl Start {
     fn run(mut self, created: bool) -> Result<Opened, OpenError> {
-        let epoch = self.found.end.carry.epoch + 1;
+        let begin = self.begin;
+        let epoch = self.found.end.carry.epoch + u64::from(begin == Begin::Epoch);
         for name in std::mem::take(&mut self.found.files.leftovers) {
             self.remove(&name)?;
         }
@@ -321,7 +361,9 @@ impl Start {
         .map_err(|source| self.failed("creation", LIVE_NAME, source))?;
 
         let spares = self.spares()?;
-        let last_no = end.segment.map(|index| index as u64);
+        let last_no = end
+            .segment
+            .map(|index| self.found.files.segments[index].header.segment_no);
         let next_no = last_no.map_or(0, |no| no + 1) + spares.len() as u64;
         let first_seq = match end
             .segment
@@ -342,7 +384,9 @@ impl Start {
             segments: self.found.files.segments.len(),
             counts: self.found.counts,
             cluster_id: self.identity.cluster_id,
+            rules_version: self.identity.rules_version,
         };
+        let activate = self.activation()?;
         let carry = self.found.end.carry;
         let durability = self.config.durability;
         let node = self.config.node;
@@ -398,7 +442,9 @@ impl Start {
             reason,
             durability,
         });
-        writer.append_own(kind::EPOCH, &body)?;
+        if begin == Begin::Epoch {
+            writer.append_own(kind::EPOCH, &body)?;
+        }
         if let Some(torn) = &report.torn {
             let slots = u32::try_from(torn.slots).unwrap_or(u32::MAX);
             let body = Body::Recovered {
@@ -408,8 +454,17 @@ impl Start {
             };
             writer.append_own(kind::RECOVERED, &body)?;
         }
+        if let Some(rules) = activate {
+            if writer.format().is_some_and(|format| format < FORMAT) {
+                writer.rotate()?;
+            }
+            writer.append_activation(rules)?;
+        }
         writer.publish();
         syncer.settle()?;
+        if activate.is_some() {
+            preparer.prepare_if_needed()?;
+        }
         shared.live.set_started();
         let replay = Replay {
             storage: Arc::clone(&shared.storage),
@@ -423,6 +478,19 @@ impl Start {
             preparer,
             status: Status(shared),
         })
+    }
+
+    /// The version of the rules that this start puts in force, if any.
+    fn activation(&self) -> Result<Option<u32>, OpenError> {
+        let found = self.identity.rules_version;
+        match self.config.activate_rules {
+            Some(asked) if asked < found => Err(OpenError::Rules {
+                path: joined(&*self.storage, ""),
+                found,
+                asked,
+            }),
+            asked => Ok(asked.filter(|asked| *asked > found)),
+        }
     }
 
     /// Cuts a torn tail, and removes segments behind the end that hold nothing.
@@ -557,7 +625,7 @@ impl Start {
         let segment = &self.found.files.segments[index];
         let is_half = self.found.half_marks.contains(&index);
         let mark_no = self.found.high.position.map_or(0, |(no, _)| no);
-        if (index as u64) < mark_no && !is_half {
+        if segment.header.segment_no < mark_no && !is_half {
             return Ok(());
         }
         let failed = |what, source| self.failed(what, &segment.name, source);
@@ -582,7 +650,11 @@ impl Start {
 
     /// Takes over the prepared segments that fit, in order, and removes the others.
     fn spares(&self) -> Result<Vec<Arc<Segment>>, OpenError> {
-        let mut next_no = self.found.end.segment.map_or(0, |index| index as u64 + 1);
+        let mut next_no = self
+            .found
+            .end
+            .segment
+            .map_or(0, |index| self.found.files.segments[index].header.segment_no + 1);
         let mut spares = Vec::new();
         for ready in &self.found.files.ready {
             let wanted = SegmentHeader {
@@ -641,6 +713,16 @@ fn resumed_syncer(
         generation,
         synced,
     )
+}
+
+/// The version of the engine's rules that holds at the end of what was found.
+fn rules_in_force(found: &Survey) -> Option<u32> {
+    let last = found.files.segments.last();
+    found
+        .end
+        .carry
+        .rules
+        .or(last.map(|segment| segment.header.rules_version))
 }
 
 /// Highest sequence that the `LIVE` page proves to have been on disk.
@@ -719,7 +801,7 @@ fn new_identity(config: &Config) -> Result<SegmentHeader, OpenError> {
     Ok(first_header(config, cluster_id, hash_seed))
 }
 
-fn fill_random(mut out: &mut [u8]) -> Result<(), OpenError> {
+pub(crate) fn fill_random(mut out: &mut [u8]) -> Result<(), OpenError> {
     while !out.is_empty() {
         match rustix::rand::getrandom(&mut *out, rustix::rand::GetRandomFlags::empty()) {
             Ok(filled) => out = &mut out[filled..],

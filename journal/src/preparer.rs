@@ -56,6 +56,7 @@ impl Preparer {
             segment_no,
             segment_bytes: shared.config.segment_bytes,
             created_ns: (shared.config.wall_clock)().nanos(),
+            rules_version: shared.rules(),
             ..shared.identity.clone()
         };
         let made = prepare(&*shared.storage, &header);

@@ -19,6 +19,17 @@ pub(crate) struct Carry {
     pub(crate) epoch: u64,
     pub(crate) chain: [u8; 32],
     pub(crate) crc: u32,
+    /// Version of the engine's rules; nothing where the format did not bind it.
+    pub(crate) rules: Option<u32>,
+}
+
+impl Carry {
+    /// True if a segment that was walked from `self` was walked from what really precedes it.
+    pub(crate) fn continues(&self, actual: &Self) -> bool {
+        // A segment that begins under an activated version says so in its header, which its first record
+        // is compared with; without a version in `self` that comparison has not been made.
+        self == actual || actual.rules.is_none() && Self { rules: None, ..*self } == *actual
+    }
 }
 
 /// Reads one segment, record by record, and checks everything that the format says about them.
@@ -127,11 +138,6 @@ impl Walker {
     /// End of the last good record.
     pub(crate) const fn offset(&self) -> usize {
         self.offset
-    }
-
-    /// Records read.
-    pub(crate) const fn records(&self) -> u64 {
-        self.index
     }
 
     /// True after a `SegmentEnd`.
@@ -250,7 +256,7 @@ impl Walker {
                 "record type",
             ));
         }
-        let expected_seq = if kind::is_command(head.kind) {
+        let expected_seq = if kind::has_seq(head.kind) {
             self.carry.seq.next()
         } else {
             self.carry.seq
@@ -287,7 +293,13 @@ impl Walker {
             found: format!("{:#04x}", head.kind),
             message: error.to_string(),
         })?;
+        if self.header.format < 2 && matches!(head.kind, kind::VOID | kind::ACTIVATION) {
+            let expected = "one of format 1".into();
+            let found = format!("{:#04x}", head.kind);
+            return Err(broken(FindingKind::Payload, expected, found, "record type"));
+        }
         let mut epoch = self.carry.epoch;
+        let mut rules = self.carry.rules;
         match body {
             Body::Epoch(new) if new.epoch <= epoch => {
                 let expected = format!("above {epoch}");
@@ -337,6 +349,25 @@ impl Walker {
                     expected,
                     found,
                 )?;
+                if let Some(rules) = self.carry.rules {
+                    let found = self.header.rules_version.to_string();
+                    same(
+                        "rules version of the segment",
+                        FindingKind::Order,
+                        rules.to_string(),
+                        found,
+                    )?;
+                }
+                // Format 1 did not say what a change of the rules takes.
+                rules = (self.header.format >= 2).then_some(self.header.rules_version);
+            }
+            Body::Activation { rules_version } => {
+                if rules.is_none_or(|rules| rules_version <= rules) {
+                    let expected = format!("above {}", self.header.rules_version);
+                    let found = rules_version.to_string();
+                    return Err(broken(FindingKind::Order, expected, found, "rules version"));
+                }
+                rules = Some(rules_version);
             }
             Body::Format {
                 format,
@@ -413,6 +444,7 @@ impl Walker {
             self.carry.chain = chain;
         }
         self.carry.epoch = epoch;
+        self.carry.rules = rules;
         self.crc = crc;
         Ok(())
     }

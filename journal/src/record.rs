@@ -13,6 +13,8 @@
 //! | 0x86 | Signature | key id u32, Ed25519 \[64\] |
 //! | 0x87 | Batch | term u64, index u64, first seq u64 |
 //! | 0x88 | `SegmentStart` | first seq u64, epoch u64, previous chain \[32\], previous CRC u32 |
+//! | 0x89 | Void | kind of the command u8, BLAKE3 of its payload \[32\] |
+//! | 0x8a | Activation | rules version u32 |
 
 use std::fmt;
 
@@ -41,11 +43,21 @@ pub mod kind {
     pub const BATCH: u8 = 0x87;
     /// First record of every segment.
     pub const SEGMENT_START: u8 = 0x88;
+    /// Stands where a command stood that an operator has neutralised, with its sequence. From format 2.
+    pub const VOID: u8 = 0x89;
+    /// Another version of the engine's rules holds from the next command on. From format 2.
+    pub const ACTIVATION: u8 = 0x8a;
 
-    /// True for a command, which has a sequence of its own.
+    /// True for a command.
     #[must_use]
     pub const fn is_command(kind: u8) -> bool {
         kind != 0 && kind < 0x80
+    }
+
+    /// True for a record with a sequence of its own: a command, or what stands in place of one.
+    #[must_use]
+    pub const fn has_seq(kind: u8) -> bool {
+        is_command(kind) || kind == VOID
     }
 }
 
@@ -145,6 +157,18 @@ pub enum Body<'a> {
     },
     /// First record of a segment.
     SegmentStart(SegmentStart),
+    /// A command that an operator has neutralised stood here.
+    Void {
+        /// Its kind.
+        kind: u8,
+        /// BLAKE3 of its payload, which the operator keeps.
+        payload_hash: [u8; 32],
+    },
+    /// The engine's rules from the next command on.
+    Activation {
+        /// Their version.
+        rules_version: u32,
+    },
 }
 
 /// Payload of an Epoch record.
@@ -231,7 +255,9 @@ impl<'a> Body<'a> {
             kind::SEGMENT_END => 32,
             kind::SIGNATURE => 68,
             kind::BATCH => 24,
-            _ => 52,
+            kind::VOID => 33,
+            kind::ACTIVATION => 4,
+            _ => SEGMENT_START_BYTES,
         };
         if payload.len() != expected {
             return Err(BodyError::Size {
@@ -283,6 +309,13 @@ impl<'a> Body<'a> {
                 term: read_u64(payload, 0),
                 index: read_u64(payload, 8),
                 first_seq: Seq::new(read_u64(payload, 16)),
+            },
+            kind::VOID => Self::Void {
+                kind: payload[0],
+                payload_hash: read_hash(payload, 1),
+            },
+            kind::ACTIVATION => Self::Activation {
+                rules_version: read_u32(payload, 0),
             },
             _ => Self::SegmentStart(SegmentStart {
                 first_seq: Seq::new(read_u64(payload, 0)),
@@ -360,6 +393,11 @@ impl<'a> Body<'a> {
                 put.bytes(&start.previous_chain);
                 put.bytes(&start.previous_crc.to_le_bytes());
             }
+            Self::Void { kind, payload_hash } => {
+                put.bytes(&[kind]);
+                put.bytes(&payload_hash);
+            }
+            Self::Activation { rules_version } => put.bytes(&rules_version.to_le_bytes()),
         }
         put.at
     }
@@ -401,12 +439,16 @@ pub const fn kind_name(record_kind: u8) -> Option<&'static str> {
         kind::SIGNATURE => "Signature",
         kind::BATCH => "Batch",
         kind::SEGMENT_START => "SegmentStart",
+        kind::VOID => "Void",
+        kind::ACTIVATION => "Activation",
         _ => return None,
     })
 }
 
 /// Room for the payload of any of the journal's own records.
 pub(crate) const OWN_PAYLOAD_MAX: usize = 68;
+/// Payload of a `SegmentStart`.
+pub(crate) const SEGMENT_START_BYTES: usize = 52;
 
 struct Put<'a> {
     out: &'a mut [u8],
@@ -510,11 +552,21 @@ mod tests {
             previous_crc: 0xdead_beef,
         };
         check(kind::SEGMENT_START, &Body::SegmentStart(start), 52);
+        let void = Body::Void {
+            kind: 3,
+            payload_hash: hash,
+        };
+        check(kind::VOID, &void, 33);
+        check(
+            kind::ACTIVATION,
+            &Body::Activation { rules_version: 7 },
+            4,
+        );
     }
 
     #[test]
     fn unknown_kinds_and_values_are_named() {
-        assert_eq!(Body::decode(0x89, &[]), Err(BodyError::Unknown(0x89)));
+        assert_eq!(Body::decode(0x8b, &[]), Err(BodyError::Unknown(0x8b)));
         assert_eq!(Body::decode(0, &[]), Err(BodyError::Unknown(0)));
         assert_eq!(Body::decode(0x7f, &[1]), Ok(Body::Command(&[1])));
         let mut epoch = [0; 18];

@@ -10,7 +10,10 @@ use crate::open::known_seq;
 use crate::record::Record;
 use crate::recovery::{Finding, FindingKind, Verdict};
 use crate::storage::{Mapped, Storage};
-use crate::survey::{Counts, Look, ScanError, Torn, list_files, look_at_live, survey};
+use crate::survey::{
+    Counts, Files, Look, ScanError, Survey, Torn, joined, list_files, look_at_live,
+    survey, survey_parallel,
+};
 
 /// A journal directory, live or copied. Never written to.
 pub struct Scan {
@@ -99,7 +102,7 @@ impl Scan {
     /// # Errors
     /// [`ScanError`] if there is no journal, it cannot be read, or it is of a later format.
     pub fn verify(&self) -> Result<Report, ScanError> {
-        self.look(true, &mut |_, _| ControlFlow::Continue(()))
+        self.read(|_, _| ControlFlow::Continue(()))
     }
 
     /// As [`Scan::verify`], calling `visit` with each good record and the name of its segment file. If
@@ -111,14 +114,51 @@ impl Scan {
         &self,
         mut visit: impl FnMut(&Record<'_>, &str) -> ControlFlow<()>,
     ) -> Result<Report, ScanError> {
-        self.look(true, &mut visit)
+        self.look(|files, look| survey(files, look, &mut visit))
+    }
+
+    /// As [`Scan::verify`], with `threads` threads. `judge` sees every record; those of one segment in
+    /// order, those of different segments at the same time. It may also see records behind the first
+    /// fault, which the report does not count.
+    ///
+    /// # Errors
+    /// As [`Scan::verify`].
+    pub fn verify_with(
+        &self,
+        threads: usize,
+        judge: impl Fn(&Record<'_>, &str) + Sync,
+    ) -> Result<Report, ScanError> {
+        self.look(|files, look| survey_parallel(files, look, threads, &judge))
     }
 
     fn look(
         &self,
-        check_chain: bool,
-        visit: &mut dyn FnMut(&Record<'_>, &str) -> ControlFlow<()>,
+        survey: impl FnOnce(Files, Look) -> Survey,
     ) -> Result<Report, ScanError> {
+        let (found, writer) = self.list_and(survey)?;
+        Ok(report(found, writer))
+    }
+
+    /// The files, and how far they may be looked at.
+    pub(crate) fn list(&self) -> Result<(Files, Look), ScanError> {
+        let (files, look, _) = self.list_with_writer()?;
+        Ok((files, look))
+    }
+
+    /// The directory, for messages.
+    pub(crate) fn path(&self) -> String {
+        joined(&*self.storage, "")
+    }
+
+    fn list_and(
+        &self,
+        survey: impl FnOnce(Files, Look) -> Survey,
+    ) -> Result<(Survey, Option<String>), ScanError> {
+        let (files, look, writer) = self.list_with_writer()?;
+        Ok((survey(files, look), writer))
+    }
+
+    fn list_with_writer(&self) -> Result<(Files, Look, Option<String>), ScanError> {
         let (writer, live) = look_at_live(&*self.storage)?;
         let limit = writer
             .as_ref()
@@ -132,44 +172,38 @@ impl Scan {
                 path: self.storage.path().display().to_string(),
             });
         }
-        let mut segments: Vec<SegmentReport> = files
-            .segments
-            .iter()
-            .map(|segment| SegmentReport {
-                name: segment.name.clone(),
-                segment_no: segment.header.segment_no,
-                bytes: segment.header.segment_bytes,
-                records: 0,
-                commands: 0,
-                first_seq: Seq::ZERO,
-                last_seq: Seq::ZERO,
-                watermark_seq: segment.watermark().unwrap_or_default().durable_seq,
-            })
-            .collect();
         let known_seq = limit.unwrap_or_else(|| known_seq(live.as_ref()));
         let look = Look {
-            check_chain,
+            check_chain: true,
             known_seq,
             live: limit,
         };
-        let found = survey(files, look, &mut |record, name| {
-            if let Some(segment) = usize::try_from(record.segment_no)
-                .ok()
-                .and_then(|no| segments.get_mut(no))
-            {
-                segment.records += 1;
-                if crate::kind::is_command(record.kind) {
-                    segment.commands += 1;
-                    segment.last_seq = record.seq;
-                    if segment.first_seq == Seq::ZERO {
-                        segment.first_seq = record.seq;
-                    }
+        Ok((files, look, writer))
+    }
+}
+
+fn report(found: Survey, writer: Option<String>) -> Report {
+    let segments: Vec<SegmentReport> = found
+        .files
+        .segments
+        .iter()
+        .enumerate()
+        .map(|(index, segment)| {
+            let totals = found.totals.get(index).copied().unwrap_or_default();
+            SegmentReport {
+                    name: segment.name.clone(),
+                    segment_no: segment.header.segment_no,
+                    bytes: segment.header.segment_bytes,
+                    records: totals.counts.records,
+                    commands: totals.counts.commands,
+                    first_seq: totals.first_seq,
+                    last_seq: totals.last_seq,
+                    watermark_seq: segment.watermark().unwrap_or_default().durable_seq,
                 }
-            }
-            visit(record, name)
-        });
+            })
+            .collect();
         let last = found.files.segments.last();
-        Ok(Report {
+        Report {
             verdict: found.verdict,
             counts: found.counts,
             first_seq: found.first_seq,
@@ -189,6 +223,5 @@ impl Scan {
             torn: found.torn,
             findings: found.findings,
             writer,
-        })
-    }
+        }
 }

@@ -340,9 +340,9 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// The journal format this program writes, and the newest it reads.
-pub const FORMAT: u16 = 1;
-/// The oldest reader that can read what this program writes.
-pub const MIN_READER: u16 = 1;
+pub const FORMAT: u16 = 2;
+/// The oldest reader that can read what this program writes: Void and Activation came with format 2.
+pub const MIN_READER: u16 = 2;
 /// First page of a segment.
 pub const HEADER_BYTES: usize = 4096;
 /// The part of it that holds fields.
@@ -412,10 +412,10 @@ mod tests {
     #[test]
     fn a_newer_format_is_refused_by_name() {
         let newer = patched(|b| {
-            b[8] = 2;
-            b[10] = 2;
+            b[8] = 3;
+            b[10] = 3;
         });
-        expect![[r#"has journal format 2, this program reads up to format 1 (the file asks for a reader of format 2 or later): use a newer release"#]]
+        expect![[r#"has journal format 3, this program reads up to format 2 (the file asks for a reader of format 3 or later): use a newer release"#]]
             .assert_eq(&newer.unwrap_err().to_string());
     }
 

@@ -1,7 +1,7 @@
 //! What the three threads of a journal and its watchers share.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -110,6 +110,8 @@ pub(crate) struct Shared {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) config: Config,
     pub(crate) identity: SegmentHeader,
+    /// Version of the engine's rules in force.
+    rules: AtomicU32,
     pub(crate) _lock: Box<dyn LockGuard>,
 }
 
@@ -190,8 +192,26 @@ impl Shared {
             live,
             storage,
             config,
+            rules: AtomicU32::new(identity.rules_version),
             identity,
             _lock: lock,
+        }
+    }
+
+    /// Version of the engine's rules that a segment prepared now will begin under.
+    pub(crate) fn rules(&self) -> u32 {
+        self.rules.load(Ordering::Relaxed)
+    }
+
+    /// Another version of the rules holds. Segments prepared under the old one are of no use any more:
+    /// their headers name it. They are left to the next start, which removes them.
+    pub(crate) fn set_rules(&self, rules: u32) {
+        let mut ready = self.ready();
+        self.rules.store(rules, Ordering::Relaxed);
+        while let Some(spare) = ready.queue.pop_back() {
+            ready.next_no = spare.header.segment_no;
+            let name = crate::segment::NameBuf::ready(spare.header.segment_no);
+            let _ = self.storage.remove(name.as_str());
         }
     }
 

@@ -3,19 +3,21 @@
 
 use std::io;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use tessera_types::Seq;
+use tessera_types::{Seq, Timestamp};
 
 use crate::chain::Chain;
 use crate::live::{LiveView, read_live};
 use crate::reader::{Carry, Fault, Step, Stop, Walker, expected_name};
-use crate::record::{Record, kind};
+use crate::record::{Body, Record, SEGMENT_START_BYTES, kind};
 use crate::recovery::{Decision, Finding, FindingKind, HighMark, SlotState, Verdict};
 use crate::segment::{
     BadName, FileName, HEADER_BYTES, HEADER_SECTOR, HeaderError, SegmentHeader, WATERMARK_AT,
     Watermark, is_reserved,
 };
-use crate::slot::SLOT_BYTES;
+use crate::slot::{SLOT_BYTES, copy_payload, read_u64};
 use crate::storage::{Access, EntryKind, MapAccess, Region, Storage};
 
 /// Why a directory could not be looked at as a journal.
@@ -99,6 +101,8 @@ pub(crate) struct Files {
     pub(crate) others: Vec<String>,
     /// What is wrong with single files, and how many segments before it can be walked.
     pub(crate) findings: Vec<(usize, Finding)>,
+    /// What the first segment follows.
+    pub(crate) start: Carry,
 }
 
 /// A cut the next start would make.
@@ -125,6 +129,8 @@ pub struct Counts {
     pub state_hashes: u64,
     /// Signatures among them.
     pub signatures: u64,
+    /// Commands that an operator has neutralised; not counted as commands.
+    pub voids: u64,
 }
 
 /// The result of a look at a journal.
@@ -140,6 +146,10 @@ pub(crate) struct Survey {
     pub(crate) end: End,
     /// Segments of which one watermark slot was caught half written.
     pub(crate) half_marks: Vec<usize>,
+    /// Of each segment that was walked, in order.
+    pub(crate) totals: Vec<Totals>,
+    /// Version of the command payloads, from the last Format record.
+    pub(crate) payload_schema: Option<u16>,
 }
 
 /// Where the good records end.
@@ -221,29 +231,53 @@ pub(crate) fn survey(
     look: Look,
     visit: &mut dyn FnMut(&Record<'_>, &str) -> ControlFlow<()>,
 ) -> Survey {
-    let mut survey = Survey {
-        findings: Vec::new(),
-        verdict: Verdict::Clean,
-        torn: None,
-        counts: Counts::default(),
-        first_seq: Seq::ZERO,
-        high: HighMark {
-            position: None,
-            seq: look.known_seq,
-        },
-        watermark_seq: Seq::ZERO,
-        end: End::default(),
-        half_marks: Vec::new(),
-        files,
-    };
-    let usable = survey.judge_files();
-    survey.judge_watermarks(usable);
-    survey.walk(usable, look, visit);
-    if !survey.findings.is_empty() {
-        survey.verdict = Verdict::Corrupt;
-        survey.torn = None;
+    Survey::run(files, look, |survey, usable| survey.walk(usable, look, visit))
+}
+
+/// As [`survey`], with `threads` threads over the segments; `judge` sees the records of one segment in
+/// order, and those of different segments at the same time.
+pub(crate) fn survey_parallel(
+    files: Files,
+    look: Look,
+    threads: usize,
+    judge: Judge<'_>,
+) -> Survey {
+    Survey::run(files, look, |survey, usable| {
+        survey.walk_parallel(usable, look, threads, judge);
+    })
+}
+
+impl Survey {
+    fn run(files: Files, look: Look, walk: impl FnOnce(&mut Self, usize)) -> Self {
+        let mut survey = Self {
+            findings: Vec::new(),
+            verdict: Verdict::Clean,
+            torn: None,
+            counts: Counts::default(),
+            first_seq: Seq::ZERO,
+            high: HighMark {
+                position: None,
+                seq: look.known_seq,
+            },
+            watermark_seq: Seq::ZERO,
+            end: End {
+                carry: files.start,
+                ..End::default()
+            },
+            half_marks: Vec::new(),
+            totals: Vec::new(),
+            payload_schema: None,
+            files,
+        };
+        let usable = survey.judge_files();
+        survey.judge_watermarks(usable);
+        walk(&mut survey, usable);
+        if !survey.findings.is_empty() {
+            survey.verdict = Verdict::Corrupt;
+            survey.torn = None;
+        }
+        survey
     }
-    survey
 }
 
 impl Survey {
@@ -363,6 +397,7 @@ impl Survey {
         }
     }
 
+    /// Walks the segments one after the other, `visit` seeing every good record.
     fn walk(
         &mut self,
         usable: usize,
@@ -370,94 +405,151 @@ impl Survey {
         visit: &mut dyn FnMut(&Record<'_>, &str) -> ControlFlow<()>,
     ) {
         for index in 0..usable {
+            if self.has_wrong_name(index) {
+                return;
+            }
             let segment = &self.files.segments[index];
-            let carry = self.end.carry;
-            let expected = expected_name(&carry);
-            if !segment.is_ready && segment.name != expected.as_str() {
-                let name = segment.name.clone();
-                let message = format!("the segment here must be named {}", expected.as_str());
-                let finding = name_finding(&name, carry.seq.next(), &message);
-                self.findings.push(Finding {
-                    expected: expected.as_str().into(),
-                    ..finding
-                });
-                return;
-            }
-            let mut walker = Walker::new(
-                segment.region.clone(),
-                segment.header.clone(),
-                carry,
-                look.check_chain,
-            );
-            let watermarks = segment.watermarks;
-            let stop = loop {
-                match walker.step() {
-                    Step::Record(record) => {
-                        if look.live.is_some_and(|limit| record.seq > limit) {
-                            self.end.early = true;
-                            return;
-                        }
-                        self.counts.records += 1;
-                        match record.kind {
-                            kind::STATE_HASH => self.counts.state_hashes += 1,
-                            kind::SIGNATURE => self.counts.signatures += 1,
-                            other if kind::is_command(other) => {
-                                self.counts.commands += 1;
-                                if self.first_seq == Seq::ZERO {
-                                    self.first_seq = record.seq;
-                                }
-                            }
-                            _ => {}
-                        }
-                        let (seq, offset) = (record.seq, record.offset);
-                        if visit(&record, &segment.name).is_break() {
-                            self.end.early = true;
-                        }
-                        self.end.segment = Some(index);
-                        self.end.offset = walker.offset();
-                        self.end.carry = walker.carry();
-                        if let Some(finding) = watermarks.iter().flatten().find_map(|mark| {
-                            check_mark(mark, &walker, seq, offset, &segment.name, look.check_chain)
-                        }) {
-                            self.findings.push(finding);
-                            return;
-                        }
-                        if self.end.early {
-                            return;
-                        }
-                    }
-                    Step::Sealed => break None,
-                    Step::Stop(stop) => break Some(stop),
-                }
-            };
-            self.end.segment = Some(index);
-            self.end.offset = walker.offset();
-            if walker.records() > 0 {
-                self.end.carry = walker.carry();
-            }
-            self.end.checkpoint = walker.checkpoint();
-            self.end.sealed = walker.is_sealed();
-            debug_assert!(walker.records() > 0 || walker.offset() == HEADER_BYTES);
-            self.end.chain = walker.into_chain();
-            if let Some(stop) = stop {
-                self.judge_stop(index, stop, look);
-                return;
-            }
-            if let Some(at) = first_nonzero(&segment.region, self.end.offset) {
-                let finding = Finding {
-                    kind: FindingKind::Order,
-                    segment: segment.name.clone(),
-                    offset: at as u64,
-                    seq: self.end.carry.seq.next(),
-                    expected: "zeros".into(),
-                    found: "other bytes".into(),
-                    message: "there are bytes behind the SegmentEnd".into(),
-                };
-                self.findings.push(finding);
+            let walked = walk_segment(segment, self.end.carry, look, visit);
+            if self.take(index, walked, look).is_break() {
                 return;
             }
         }
-        // All segments are sealed, or there is none: is anything known that they do not hold?
+        self.judge_end(usable, look);
+    }
+
+    /// Walks the segments side by side. Each is walked from what its own `SegmentStart` claims about the
+    /// segment before; the results are then joined in order, and a claim that does not hold is walked
+    /// again from what really stands there, which finds and names the fault.
+    fn walk_parallel(&mut self, usable: usize, look: Look, threads: usize, judge: Judge<'_>) {
+        let segments = &self.files.segments[..usable];
+        let next = AtomicUsize::new(0);
+        let results: Vec<Mutex<Option<(Carry, Walked)>>> =
+            segments.iter().map(|_| Mutex::new(None)).collect();
+        let start = self.end.carry;
+        std::thread::scope(|scope| {
+            for _ in 0..threads.min(usable) {
+                scope.spawn(|| {
+                    loop {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(segment) = segments.get(index) else {
+                            return;
+                        };
+                        let carry = if index == 0 {
+                            start
+                        } else {
+                            claimed_carry(segment)
+                        };
+                        let walked =
+                            walk_segment(segment, carry, look, &mut |record, name| {
+                                judge(record, name);
+                                ControlFlow::Continue(())
+                            });
+                        *results[index].lock().unwrap_or_else(PoisonError::into_inner) =
+                            Some((carry, walked));
+                    }
+                });
+            }
+        });
+        for (index, result) in results.into_iter().enumerate() {
+            if self.has_wrong_name(index) {
+                return;
+            }
+            let actual = self.end.carry;
+            let found = result.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let walked = match found {
+                Some((claimed, walked)) if claimed.continues(&actual) => walked,
+                _ => walk_segment(
+                    &self.files.segments[index],
+                    actual,
+                    look,
+                    &mut |record, name| {
+                        judge(record, name);
+                        ControlFlow::Continue(())
+                    },
+                ),
+            };
+            if self.take(index, walked, look).is_break() {
+                return;
+            }
+        }
+        self.judge_end(usable, look);
+    }
+
+    /// Walks one segment of those that were walked once more, without the chain.
+    pub(crate) fn walk_again(
+        &self,
+        index: usize,
+        visit: &mut dyn FnMut(&Record<'_>, &str) -> ControlFlow<()>,
+    ) {
+        let carry = match index.checked_sub(1) {
+            Some(_) => claimed_carry(&self.files.segments[index]),
+            None => self.files.start,
+        };
+        walk_segment(&self.files.segments[index], carry, Look::default(), visit);
+    }
+
+    /// True, with a finding, if the segment has not the name that its place asks for.
+    fn has_wrong_name(&mut self, index: usize) -> bool {
+        let segment = &self.files.segments[index];
+        let expected = expected_name(&self.end.carry);
+        if segment.is_ready || base_name(&segment.name) == expected.as_str() {
+            return false;
+        }
+        let name = segment.name.clone();
+        let message = format!("the segment here must be named {}", expected.as_str());
+        let finding = name_finding(&name, self.end.carry.seq.next(), &message);
+        self.findings.push(Finding {
+            expected: expected.as_str().into(),
+            ..finding
+        });
+        true
+    }
+
+    /// Takes over what the walk over the next segment found; breaks where nothing can follow.
+    fn take(&mut self, index: usize, walked: Walked, look: Look) -> ControlFlow<()> {
+        self.counts.add(&walked.totals.counts);
+        if self.first_seq == Seq::ZERO {
+            self.first_seq = walked.totals.first_seq;
+        }
+        self.totals.push(walked.totals);
+        self.payload_schema = walked.totals.payload_schema.or(self.payload_schema);
+        self.end.segment = Some(index);
+        self.end.offset = walked.offset;
+        if walked.totals.counts.records > 0 {
+            self.end.carry = walked.carry;
+        }
+        if let Some(finding) = walked.finding {
+            self.findings.push(finding);
+            return ControlFlow::Break(());
+        }
+        if walked.early {
+            self.end.early = true;
+            return ControlFlow::Break(());
+        }
+        self.end.checkpoint = walked.checkpoint;
+        self.end.sealed = walked.sealed;
+        self.end.chain = walked.chain;
+        if let Some(stop) = walked.stop {
+            self.judge_stop(index, stop, look);
+            return ControlFlow::Break(());
+        }
+        if let Some(at) = walked.behind_end {
+            self.findings.push(Finding {
+                kind: FindingKind::Order,
+                segment: self.files.segments[index].name.clone(),
+                offset: at as u64,
+                seq: self.end.carry.seq.next(),
+                expected: "zeros".into(),
+                found: "other bytes".into(),
+                message: "there are bytes behind the SegmentEnd".into(),
+            });
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// All segments are sealed, or there is none: is anything known that they do not hold?
+    fn judge_end(&mut self, usable: usize, look: Look) {
         let next = self.end.carry.seq.next();
         if look.live.is_none() && usable == self.files.segments.len() && next <= self.high.seq {
             self.findings.push(Finding {
@@ -468,7 +560,7 @@ impl Survey {
                 expected: format!("records up to {}", self.high.seq),
                 found: "no further segment".into(),
                 message: format!(
-                    "the journal ends at {} and LIVE says that {} was on disk",
+                    "the journal ends at {} and {} is known to have been on disk",
                     self.end.carry.seq, self.high.seq
                 ),
             });
@@ -539,6 +631,157 @@ impl Survey {
                 );
             }
         }
+    }
+}
+
+/// Looks at every record of a segment; called from several threads at once.
+pub(crate) type Judge<'a> = &'a (dyn Fn(&Record<'_>, &str) + Sync);
+
+/// What the records of one segment amount to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) counts: Counts,
+    pub(crate) first_seq: Seq,
+    pub(crate) last_seq: Seq,
+    /// Where its good records end: bytes, sequence, chain value of the last block border.
+    pub(crate) end_offset: usize,
+    pub(crate) end_seq: Seq,
+    pub(crate) checkpoint: [u8; 32],
+    pub(crate) payload_schema: Option<u16>,
+}
+
+/// What a walk over one segment found.
+struct Walked {
+    totals: Totals,
+    offset: usize,
+    carry: Carry,
+    checkpoint: [u8; 32],
+    sealed: bool,
+    chain: Option<Chain>,
+    stop: Option<Stop>,
+    finding: Option<Finding>,
+    /// A byte behind the `SegmentEnd` that is not zero.
+    behind_end: Option<usize>,
+    early: bool,
+}
+
+fn walk_segment(
+    segment: &SegmentFile,
+    carry: Carry,
+    look: Look,
+    visit: &mut dyn FnMut(&Record<'_>, &str) -> ControlFlow<()>,
+) -> Walked {
+    let mut walker = Walker::new(
+        segment.region.clone(),
+        segment.header.clone(),
+        carry,
+        look.check_chain,
+    );
+    let mut totals = Totals::default();
+    let mut finding = None;
+    let mut early = false;
+    let mut behind_end = None;
+    // Where the walk stood before a record that the caller does not want, or that is not durable yet.
+    let mut before = None;
+    let stop = loop {
+        let at = (walker.offset(), walker.carry(), walker.checkpoint());
+        match walker.step() {
+            Step::Record(record) => {
+                if look.live.is_some_and(|limit| record.seq > limit) {
+                    early = true;
+                    before = Some(at);
+                    break None;
+                }
+                if visit(&record, &segment.name).is_break() {
+                    early = true;
+                    before = Some(at);
+                    break None;
+                }
+                totals.note(&record);
+                let (seq, offset) = (record.seq, record.offset);
+                if let Ok(Body::Format { payload_schema, .. }) = record.body() {
+                    totals.payload_schema = Some(payload_schema);
+                }
+                finding = segment.watermarks.iter().flatten().find_map(|mark| {
+                    check_mark(mark, &walker, seq, offset, &segment.name, look.check_chain)
+                });
+                if finding.is_some() {
+                    break None;
+                }
+            }
+            Step::Sealed => {
+                behind_end = first_nonzero(&segment.region, walker.offset());
+                break None;
+            }
+            Step::Stop(stop) => break Some(stop),
+        }
+    };
+    let here = (walker.offset(), walker.carry(), walker.checkpoint());
+    let (offset, carry, checkpoint) = before.unwrap_or(here);
+    totals.end_offset = offset;
+    totals.end_seq = carry.seq;
+    totals.checkpoint = checkpoint;
+    Walked {
+        totals,
+        offset,
+        carry,
+        checkpoint,
+        sealed: walker.is_sealed(),
+        chain: walker.into_chain(),
+        stop,
+        finding,
+        behind_end,
+        early,
+    }
+}
+
+/// What a segment's first record says about the end of the segment before; nonsense if it is damaged, and
+/// then the walk over it is not used.
+fn claimed_carry(segment: &SegmentFile) -> Carry {
+    let first = segment.region.load_slot(HEADER_BYTES);
+    let second = segment.region.load_slot(HEADER_BYTES + SLOT_BYTES);
+    let mut payload = Vec::with_capacity(SLOT_BYTES);
+    let slots = [first, second].concat();
+    copy_payload(&slots, SEGMENT_START_BYTES, &mut payload);
+    match Body::decode(kind::SEGMENT_START, &payload) {
+        Ok(Body::SegmentStart(start)) => Carry {
+            seq: Seq::new(start.first_seq.get().saturating_sub(1)),
+            time: Timestamp::from_nanos(read_u64(&first, 16)),
+            epoch: start.epoch,
+            chain: start.previous_chain,
+            crc: start.previous_crc,
+            rules: (segment.header.format >= 2).then_some(segment.header.rules_version),
+        },
+        _ => Carry::default(),
+    }
+}
+
+impl Totals {
+    fn note(&mut self, record: &Record<'_>) {
+        self.counts.records += 1;
+        match record.kind {
+            kind::STATE_HASH => self.counts.state_hashes += 1,
+            kind::SIGNATURE => self.counts.signatures += 1,
+            kind::VOID => self.counts.voids += 1,
+            other if kind::is_command(other) => self.counts.commands += 1,
+            _ => {}
+        }
+        if kind::has_seq(record.kind) {
+            self.last_seq = record.seq;
+            if self.first_seq == Seq::ZERO {
+                self.first_seq = record.seq;
+            }
+        }
+    }
+}
+
+impl Counts {
+    fn add(&mut self, other: &Self) {
+        self.records += other.records;
+        self.commands += other.commands;
+        self.state_hashes += other.state_hashes;
+        self.signatures += other.signatures;
+        self.voids += other.voids;
     }
 }
 
@@ -753,7 +996,7 @@ fn first_nonzero(region: &Region, from: usize) -> Option<usize> {
 }
 
 /// Slots from `from` up to and including the last one that is not zero.
-fn nonzero_span(region: &Region, from: usize) -> u64 {
+pub(crate) fn nonzero_span(region: &Region, from: usize) -> u64 {
     let slots = (region.len() - from) / SLOT_BYTES;
     let last = (0..slots)
         .rev()
@@ -778,6 +1021,11 @@ fn name_seq(name: &str) -> Seq {
         Ok(Some(FileName::Segment(seq))) => seq,
         _ => Seq::ZERO,
     }
+}
+
+/// The name without its directory.
+pub(crate) fn base_name(name: &str) -> &str {
+    name.rsplit_once('/').map_or(name, |(_, base)| base)
 }
 
 /// A file of the journal, for messages.

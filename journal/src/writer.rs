@@ -9,7 +9,7 @@ use tessera_types::{Seq, Timestamp};
 use crate::chain::Chain;
 use crate::reader::Carry;
 use crate::record::{Body, OWN_PAYLOAD_MAX, SegmentStart, kind};
-use crate::segment::{FORMAT, HEADER_BYTES, HEADER_CRC_AT, NameBuf};
+use crate::segment::{HEADER_BYTES, HEADER_CRC_AT, NameBuf};
 use crate::slot::{Head, MAX_PAYLOAD, MAX_SLOTS, SLOT_BYTES, slots_for};
 use crate::status::{Handover, Position, Segment, Shared};
 
@@ -156,6 +156,17 @@ impl Writer {
         if payload.len() > MAX_PAYLOAD {
             return Err(AppendError::Payload(payload.len()));
         }
+        self.append_next(seq, time, record_kind, payload)
+    }
+
+    /// Appends a record with the next sequence.
+    fn append_next(
+        &mut self,
+        seq: Seq,
+        time: Timestamp,
+        record_kind: u8,
+        payload: &[u8],
+    ) -> Result<(), AppendError> {
         if seq != self.carry.seq.next() {
             return Err(AppendError::Sequence {
                 last: self.carry.seq,
@@ -174,6 +185,51 @@ impl Writer {
         self.carry.time = time;
         self.put(record_kind, payload);
         self.close_full_block();
+        Ok(())
+    }
+
+    /// Appends a Void record in place of a command that an operator neutralises.
+    pub(crate) fn append_void(
+        &mut self,
+        seq: Seq,
+        time: Timestamp,
+        record_kind: u8,
+        payload: &[u8],
+    ) -> Result<(), AppendError> {
+        let hash = *blake3::hash(payload).as_bytes();
+        self.append_void_hash(seq, time, record_kind, hash)
+    }
+
+    pub(crate) fn append_void_hash(
+        &mut self,
+        seq: Seq,
+        time: Timestamp,
+        record_kind: u8,
+        payload_hash: [u8; 32],
+    ) -> Result<(), AppendError> {
+        let mut payload = [0; OWN_PAYLOAD_MAX];
+        let body = Body::Void {
+            kind: record_kind,
+            payload_hash,
+        };
+        let used = body.encode(&mut payload);
+        self.append_next(seq, time, kind::VOID, &payload[..used])
+    }
+
+    /// Version of the engine's rules in force.
+    pub(crate) fn rules(&self) -> u32 {
+        self.shared.rules()
+    }
+
+    /// Format of the segment that is written now.
+    pub(crate) fn format(&self) -> Option<u16> {
+        self.current.as_ref().map(|open| open.segment.header.format)
+    }
+
+    /// Puts another version of the engine's rules in force from the next command on.
+    pub(crate) fn append_activation(&mut self, rules_version: u32) -> Result<(), AppendError> {
+        self.append_own(kind::ACTIVATION, &Body::Activation { rules_version })?;
+        self.shared.set_rules(rules_version);
         Ok(())
     }
 
@@ -260,7 +316,7 @@ impl Writer {
         self.rotate()
     }
 
-    fn rotate(&mut self) -> Result<(), AppendError> {
+    pub(crate) fn rotate(&mut self) -> Result<(), AppendError> {
         let next_first = self.carry.seq.next();
         if self.first_seq == next_first {
             return Err(AppendError::NoCommand(next_first));
@@ -334,7 +390,7 @@ impl Writer {
         self.first_seq = start.first_seq;
         self.carry.crc = segment.header.crc();
         let format = Body::Format {
-            format: FORMAT,
+            format: segment.header.format,
             payload_schema: self.shared.config.payload_schema,
             rules_version: segment.header.rules_version,
         };

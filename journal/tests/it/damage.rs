@@ -8,6 +8,46 @@ use tessera_types::Seq;
 use crate::bed::{Bed, FIRST, HEADER, SEGMENT_BYTES, verify};
 
 #[test]
+fn several_threads_find_what_one_finds() {
+    let disk = crate::bed::written(200, 1000);
+    let names: Vec<_> = disk
+        .file_names()
+        .into_iter()
+        .filter(|name| name.ends_with(".jnl"))
+        .collect();
+    assert!(names.len() > 3, "{names:?}");
+    let compare = |disk: &MemoryStorage, context: &str| {
+        let scan = tessera_journal::Scan::on(std::sync::Arc::new(disk.clone()));
+        let one = scan.verify().unwrap();
+        let seen = std::sync::atomic::AtomicU64::new(0);
+        let many = scan
+            .verify_with(3, |_, _| {
+                seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            })
+            .unwrap();
+        assert_eq!(format!("{one:?}"), format!("{many:?}"), "{context}");
+        assert!(seen.into_inner() >= many.counts.records);
+        one.verdict
+    };
+    assert_eq!(compare(&disk, "clean"), Verdict::Clean);
+    let mut damaged = 0;
+    for name in &names {
+        // Headers, first records, records in the middle, zeros behind the end.
+        for bit in [100, 4096 * 8 + 40, 4096 * 8 + 300, 20_000 * 8, 40_001 * 8, 65_000 * 8] {
+            disk.flip_bit(name, bit);
+            damaged += u32::from(compare(&disk, name) == Verdict::Corrupt);
+            disk.flip_bit(name, bit);
+        }
+    }
+    assert!(damaged > 20, "{damaged}");
+    for name in &names[1..] {
+        let copy = disk.after_power_cut(4096, |_| true);
+        copy.remove_file(name);
+        compare(&copy, name);
+    }
+}
+
+#[test]
 fn every_bit_of_a_segment() {
     let disk = MemoryStorage::new();
     let mut bed = Bed::new(&disk);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "test code, helpers included")]
 
 mod bed;
+mod copy;
 mod damage;
 mod faults;
 mod files;

@@ -319,7 +319,7 @@ fn a_newer_format_is_refused_with_both_versions() {
     let before = disk.read_file(FIRST);
     let error = open(&disk, crate::bed::config()).err().unwrap().to_string();
     assert!(
-        error.contains("format 3") && error.contains("format 1"),
+        error.contains("format 3") && error.contains("format 2"),
         "{error}"
     );
     let error = tessera_journal::Scan::on(Arc::new(disk.clone()))
@@ -327,7 +327,7 @@ fn a_newer_format_is_refused_with_both_versions() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("format 3") && error.contains("format 1"),
+        error.contains("format 3") && error.contains("format 2"),
         "{error}"
     );
     assert_eq!(disk.read_file(FIRST), before);
