@@ -283,10 +283,9 @@ fn judge(
             })
         }
         (Verdict::Corrupt, Some(_)) => Ok(Some(Torn {
-            segment: found
-                .end
-                .segment
-                .map_or_else(String::new, |index| found.files.segments[index].name.clone()),
+            segment: found.end.segment.map_or_else(String::new, |index| {
+                found.files.segments[index].name.clone()
+            }),
             offset: found.end.offset as u64,
             seq: next,
             slots: slots_behind(found),
@@ -473,9 +472,7 @@ impl Job<'_> {
             Body::Command(payload) if void == Some(record.seq) => {
                 writer.append_void(record.seq, record.time, record.kind, payload)
             }
-            Body::Command(payload) => {
-                writer.append(record.seq, record.time, record.kind, payload)
-            }
+            Body::Command(payload) => writer.append(record.seq, record.time, record.kind, payload),
             Body::Void { kind, payload_hash } => {
                 writer.append_void_hash(record.seq, record.time, kind, payload_hash)
             }
@@ -515,7 +512,10 @@ impl Job<'_> {
                 let no = segment.header.segment_no;
                 format!("{DISCARD_NAME}/{}-{epoch}-{no}.bin", cut.seq)
             };
-            let file = self.target.create(&name).map_err(|source| io(&name, source))?;
+            let file = self
+                .target
+                .create(&name)
+                .map_err(|source| io(&name, source))?;
             write_all(&*file, 0, &bytes)
                 .and_then(|()| file.sync())
                 .map_err(|source| io(&name, source))?;

@@ -43,6 +43,7 @@
 pub mod chain;
 mod config;
 mod copy;
+mod follow;
 mod live;
 mod open;
 mod preparer;
@@ -60,6 +61,7 @@ mod writer;
 
 pub use config::{Config, ConfigError, Durability, Identity};
 pub use copy::{Copied, Copy, CopyError, Discarded};
+pub use follow::{Follower, Limit, Next};
 pub use live::LiveView;
 pub use open::{Journal, OpenError, Opened, RecoveryReport, Replay};
 pub use preparer::{PrepareError, Preparer};

@@ -650,11 +650,9 @@ impl Start {
 
     /// Takes over the prepared segments that fit, in order, and removes the others.
     fn spares(&self) -> Result<Vec<Arc<Segment>>, OpenError> {
-        let mut next_no = self
-            .found
-            .end
-            .segment
-            .map_or(0, |index| self.found.files.segments[index].header.segment_no + 1);
+        let mut next_no = self.found.end.segment.map_or(0, |index| {
+            self.found.files.segments[index].header.segment_no + 1
+        });
         let mut spares = Vec::new();
         for ready in &self.found.files.ready {
             let wanted = SegmentHeader {

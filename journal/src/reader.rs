@@ -28,7 +28,12 @@ impl Carry {
     pub(crate) fn continues(&self, actual: &Self) -> bool {
         // A segment that begins under an activated version says so in its header, which its first record
         // is compared with; without a version in `self` that comparison has not been made.
-        self == actual || actual.rules.is_none() && Self { rules: None, ..*self } == *actual
+        self == actual
+            || actual.rules.is_none()
+                && Self {
+                    rules: None,
+                    ..*self
+                } == *actual
     }
 }
 
@@ -138,6 +143,12 @@ impl Walker {
     /// End of the last good record.
     pub(crate) const fn offset(&self) -> usize {
         self.offset
+    }
+
+    /// The slot in which the next record begins; nothing behind the `SegmentEnd` and the end of the file.
+    pub(crate) fn first_slot(&self) -> Option<[u8; SLOT_BYTES]> {
+        (!self.sealed && self.offset < self.region.len())
+            .then(|| self.region.load_slot(self.offset))
     }
 
     /// True after a `SegmentEnd`.

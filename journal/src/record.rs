@@ -557,11 +557,7 @@ mod tests {
             payload_hash: hash,
         };
         check(kind::VOID, &void, 33);
-        check(
-            kind::ACTIVATION,
-            &Body::Activation { rules_version: 7 },
-            4,
-        );
+        check(kind::ACTIVATION, &Body::Activation { rules_version: 7 }, 4);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::record::Record;
 use crate::recovery::{Finding, FindingKind, Verdict};
 use crate::storage::{Mapped, Storage};
 use crate::survey::{
-    Counts, Files, Look, ScanError, Survey, Torn, joined, list_files, look_at_live,
+    Counts, Files, Look, ScanError, SegmentFile, Survey, Torn, joined, list_files, look_at_live,
     survey, survey_parallel,
 };
 
@@ -131,10 +131,7 @@ impl Scan {
         self.look(|files, look| survey_parallel(files, look, threads, &judge))
     }
 
-    fn look(
-        &self,
-        survey: impl FnOnce(Files, Look) -> Survey,
-    ) -> Result<Report, ScanError> {
+    fn look(&self, survey: impl FnOnce(Files, Look) -> Survey) -> Result<Report, ScanError> {
         let (found, writer) = self.list_and(survey)?;
         Ok(report(found, writer))
     }
@@ -143,6 +140,23 @@ impl Scan {
     pub(crate) fn list(&self) -> Result<(Files, Look), ScanError> {
         let (files, look, _) = self.list_with_writer()?;
         Ok((files, look))
+    }
+
+    pub(crate) fn storage(&self) -> Arc<dyn Storage> {
+        Arc::clone(&self.storage)
+    }
+
+    /// Bytes of all segment files and the last command that the watermarks vouch for, from their first
+    /// pages alone: what a tool needs to say how long it will take.
+    ///
+    /// # Errors
+    /// As [`Scan::verify`].
+    pub fn extent(&self) -> Result<(u64, Seq), ScanError> {
+        let (files, _) = self.list()?;
+        let bytes = files.segments.iter().map(|s| s.header.segment_bytes).sum();
+        let marks = files.segments.iter().filter_map(SegmentFile::watermark);
+        let last = marks.map(|mark| mark.durable_seq).max();
+        Ok((bytes, last.unwrap_or_default()))
     }
 
     /// The directory, for messages.
@@ -191,37 +205,37 @@ fn report(found: Survey, writer: Option<String>) -> Report {
         .map(|(index, segment)| {
             let totals = found.totals.get(index).copied().unwrap_or_default();
             SegmentReport {
-                    name: segment.name.clone(),
-                    segment_no: segment.header.segment_no,
-                    bytes: segment.header.segment_bytes,
-                    records: totals.counts.records,
-                    commands: totals.counts.commands,
-                    first_seq: totals.first_seq,
-                    last_seq: totals.last_seq,
-                    watermark_seq: segment.watermark().unwrap_or_default().durable_seq,
-                }
-            })
-            .collect();
-        let last = found.files.segments.last();
-        Report {
-            verdict: found.verdict,
-            counts: found.counts,
-            first_seq: found.first_seq,
-            last_seq: found.end.carry.seq,
-            last_time: found.end.carry.time,
-            watermark_seq: found.watermark_seq,
-            epoch: found.end.carry.epoch,
-            format: last.map_or(crate::segment::FORMAT, |segment| segment.header.format),
-            cluster_id: last.map_or([0; 16], |segment| segment.header.cluster_id),
-            chain: found.end.checkpoint,
-            chain_ok: found
-                .findings
-                .iter()
-                .all(|finding| finding.kind != FindingKind::Chain),
-            bytes: segments.iter().map(|segment| segment.bytes).sum(),
-            segments,
-            torn: found.torn,
-            findings: found.findings,
-            writer,
-        }
+                name: segment.name.clone(),
+                segment_no: segment.header.segment_no,
+                bytes: segment.header.segment_bytes,
+                records: totals.counts.records,
+                commands: totals.counts.commands,
+                first_seq: totals.first_seq,
+                last_seq: totals.last_seq,
+                watermark_seq: segment.watermark().unwrap_or_default().durable_seq,
+            }
+        })
+        .collect();
+    let last = found.files.segments.last();
+    Report {
+        verdict: found.verdict,
+        counts: found.counts,
+        first_seq: found.first_seq,
+        last_seq: found.end.carry.seq,
+        last_time: found.end.carry.time,
+        watermark_seq: found.watermark_seq,
+        epoch: found.end.carry.epoch,
+        format: last.map_or(crate::segment::FORMAT, |segment| segment.header.format),
+        cluster_id: last.map_or([0; 16], |segment| segment.header.cluster_id),
+        chain: found.end.checkpoint,
+        chain_ok: found
+            .findings
+            .iter()
+            .all(|finding| finding.kind != FindingKind::Chain),
+        bytes: segments.iter().map(|segment| segment.bytes).sum(),
+        segments,
+        torn: found.torn,
+        findings: found.findings,
+        writer,
+    }
 }

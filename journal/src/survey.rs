@@ -52,6 +52,14 @@ pub enum ScanError {
         /// Last command that can be read now.
         found: Seq,
     },
+    /// The place that was asked for cannot be read.
+    #[error("{path}: {finding}")]
+    Damaged {
+        /// The directory.
+        path: String,
+        /// What is wrong.
+        finding: Box<Finding>,
+    },
     /// A segment was written by a later release.
     #[error("{path} {source}")]
     Newer {
@@ -231,7 +239,9 @@ pub(crate) fn survey(
     look: Look,
     visit: &mut dyn FnMut(&Record<'_>, &str) -> ControlFlow<()>,
 ) -> Survey {
-    Survey::run(files, look, |survey, usable| survey.walk(usable, look, visit))
+    Survey::run(files, look, |survey, usable| {
+        survey.walk(usable, look, visit)
+    })
 }
 
 /// As [`survey`], with `threads` threads over the segments; `judge` sees the records of one segment in
@@ -439,13 +449,13 @@ impl Survey {
                         } else {
                             claimed_carry(segment)
                         };
-                        let walked =
-                            walk_segment(segment, carry, look, &mut |record, name| {
-                                judge(record, name);
-                                ControlFlow::Continue(())
-                            });
-                        *results[index].lock().unwrap_or_else(PoisonError::into_inner) =
-                            Some((carry, walked));
+                        let walked = walk_segment(segment, carry, look, &mut |record, name| {
+                            judge(record, name);
+                            ControlFlow::Continue(())
+                        });
+                        *results[index]
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner) = Some((carry, walked));
                     }
                 });
             }
@@ -737,7 +747,7 @@ fn walk_segment(
 
 /// What a segment's first record says about the end of the segment before; nonsense if it is damaged, and
 /// then the walk over it is not used.
-fn claimed_carry(segment: &SegmentFile) -> Carry {
+pub(crate) fn claimed_carry(segment: &SegmentFile) -> Carry {
     let first = segment.region.load_slot(HEADER_BYTES);
     let second = segment.region.load_slot(HEADER_BYTES + SLOT_BYTES);
     let mut payload = Vec::with_capacity(SLOT_BYTES);
@@ -814,7 +824,7 @@ fn check_mark(
 }
 
 /// Opens and maps one `.jnl` file, or says what is wrong with it.
-fn open_segment(
+pub(crate) fn open_segment(
     storage: &dyn Storage,
     name: &str,
     seq: Seq,
@@ -1016,7 +1026,7 @@ fn name_finding(name: &str, seq: Seq, message: &str) -> Finding {
     }
 }
 
-fn name_seq(name: &str) -> Seq {
+pub(crate) fn name_seq(name: &str) -> Seq {
     match FileName::parse(name) {
         Ok(Some(FileName::Segment(seq))) => seq,
         _ => Seq::ZERO,

@@ -55,13 +55,28 @@ fn a_clean_journal_is_copied_as_it_is() {
     let (old, new) = (verify(&disk), verify(&target));
     assert_eq!((old.chain, old.epoch), (new.chain, new.epoch));
     assert_eq!(copied.discarded, None);
-    assert_eq!((copied.segments, copied.last_seq.get()), (old.segments.len(), 150));
+    assert_eq!(
+        (copied.segments, copied.last_seq.get()),
+        (old.segments.len(), 150)
+    );
     assert_eq!(new.watermark_seq.get(), 150);
-    for name in disk.file_names().iter().filter(|name| name.ends_with(".jnl")) {
-        let (old, new) = (disk.read_file(name).unwrap(), target.read_file(name).unwrap());
+    for name in disk
+        .file_names()
+        .iter()
+        .filter(|name| name.ends_with(".jnl"))
+    {
+        let (old, new) = (
+            disk.read_file(name).unwrap(),
+            target.read_file(name).unwrap(),
+        );
         assert_eq!(old[4096..], new[4096..], "records of {name}");
     }
-    assert!(target.file_names().iter().all(|name| name.ends_with(".jnl")));
+    assert!(
+        target
+            .file_names()
+            .iter()
+            .all(|name| name.ends_with(".jnl"))
+    );
     assert_eq!(recovers(&target, Seq::new(150)), 150);
 }
 
@@ -93,12 +108,21 @@ fn a_torn_tail_is_left_out_and_kept_beside_the_copy() {
 #[test]
 fn damage_is_left_out_only_when_an_operator_says_so() {
     let disk = written(150, 1000);
-    let names: Vec<_> = disk.file_names().into_iter().filter(|n| n.ends_with(".jnl")).collect();
+    let names: Vec<_> = disk
+        .file_names()
+        .into_iter()
+        .filter(|n| n.ends_with(".jnl"))
+        .collect();
     damage(&disk, &names[1], 9000);
     let last = verify(&disk).last_seq;
     assert_eq!(verify(&disk).verdict, Verdict::Corrupt);
     let error = copy(&disk, REPAIR).err().unwrap();
-    assert!(error.is_corrupt() && error.to_string().contains(&format!("--accept-tail {}", last.next())));
+    assert!(
+        error.is_corrupt()
+            && error
+                .to_string()
+                .contains(&format!("--accept-tail {}", last.next()))
+    );
     let accept = |seq| Copy::Repair {
         accept_tail: Some(seq),
         void: None,
@@ -109,7 +133,10 @@ fn damage_is_left_out_only_when_an_operator_says_so() {
     assert_eq!(copied.last_seq, last);
     let discarded = copied.discarded.unwrap();
     assert_eq!(discarded.from_seq, last.next());
-    assert!(discarded.slots > 100, "the rest of a segment and those behind it");
+    assert!(
+        discarded.slots > 100,
+        "the rest of a segment and those behind it"
+    );
     assert_eq!(commands(&target).len() as u64, last.get());
     let mut accepted = false;
     Scan::on(Arc::new(target.clone()))
@@ -121,7 +148,10 @@ fn damage_is_left_out_only_when_an_operator_says_so() {
     assert!(accepted, "the copy says who accepted the loss");
     recovers(&target, last);
     let error = copy(&written(3, 10), accept(Seq::new(4))).err().unwrap();
-    assert!(error.to_string().contains("nothing has to be accepted"), "{error}");
+    assert!(
+        error.to_string().contains("nothing has to be accepted"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -152,9 +182,16 @@ fn a_voided_command_keeps_its_place_and_loses_its_bytes() {
             .file_names()
             .iter()
             .filter(|name| name.ends_with(".jnl"))
-            .take_while(|name| disk.read_file(name).map(|b| b[4096..].to_vec()) == target.read_file(name).map(|b| b[4096..].to_vec()))
+            .take_while(|name| {
+                disk.read_file(name).map(|b| b[4096..].to_vec())
+                    == target.read_file(name).map(|b| b[4096..].to_vec())
+            })
             .count();
-        let before = verify(&disk).segments.iter().filter(|s| s.last_seq.get() < seq).count();
+        let before = verify(&disk)
+            .segments
+            .iter()
+            .filter(|s| s.last_seq.get() < seq)
+            .count();
         assert_eq!(same, before, "seq {seq}");
         // It goes on as a journal.
         let opened = open(&target, config()).unwrap();
@@ -176,7 +213,10 @@ fn a_fork_shares_the_history_and_nothing_else() {
         let (old, new) = (verify(&disk), verify(&target));
         assert_ne!(old.cluster_id, new.cluster_id);
         assert_eq!(new.cluster_id, copied.cluster_id);
-        assert_eq!(commands(&target), commands(&disk)[..usize::try_from(at).unwrap()]);
+        assert_eq!(
+            commands(&target),
+            commands(&disk)[..usize::try_from(at).unwrap()]
+        );
         assert_eq!(new.watermark_seq.get(), at);
         let opened = open(&target, config()).unwrap();
         assert_eq!(replayed(&opened).len() as u64, at);
@@ -184,7 +224,11 @@ fn a_fork_shares_the_history_and_nothing_else() {
     let error = copy(&disk, Copy::Fork { at: Seq::new(151) }).err().unwrap();
     assert!(error.to_string().contains("end at 150"), "{error}");
     // Damage behind the place does not matter.
-    let names: Vec<_> = disk.file_names().into_iter().filter(|n| n.ends_with(".jnl")).collect();
+    let names: Vec<_> = disk
+        .file_names()
+        .into_iter()
+        .filter(|n| n.ends_with(".jnl"))
+        .collect();
     damage(&disk, &names[2], 9000);
     copy(&disk, Copy::Fork { at: Seq::new(50) }).unwrap();
 }
@@ -210,7 +254,10 @@ fn rules_rise_by_a_record_and_never_fall() {
     };
     assert_eq!(open(&disk, with(None)).unwrap().report.rules_version, 1);
     let mut bed = Bed::with(&disk, with(Some(3)));
-    assert_eq!(bed.opened.report.rules_version, 1, "what the history came under");
+    assert_eq!(
+        bed.opened.report.rules_version, 1,
+        "what the history came under"
+    );
     bed.append_many(150, 1000);
     bed.commit();
     bed.finish();
@@ -218,7 +265,10 @@ fn rules_rise_by_a_record_and_never_fall() {
     assert_eq!(open(&disk, with(None)).unwrap().report.rules_version, 3);
     assert_eq!(open(&disk, with(Some(3))).unwrap().report.rules_version, 3);
     let error = open(&disk, with(Some(2))).err().unwrap().to_string();
-    assert!(error.contains("version 3") && error.contains("version 2"), "{error}");
+    assert!(
+        error.contains("version 3") && error.contains("version 2"),
+        "{error}"
+    );
     let mut activations = Vec::new();
     Scan::on(Arc::new(disk.clone()))
         .read(|record, _| {
@@ -233,7 +283,11 @@ fn rules_rise_by_a_record_and_never_fall() {
     let (target, _) = copy(&disk, Copy::Fork { at: Seq::new(150) }).unwrap();
     assert_eq!(open(&target, with(None)).unwrap().report.rules_version, 3);
     // A segment whose header names other rules than the records before it is damage.
-    let last = disk.file_names().into_iter().rfind(|n| n.ends_with(".jnl")).unwrap();
+    let last = disk
+        .file_names()
+        .into_iter()
+        .rfind(|n| n.ends_with(".jnl"))
+        .unwrap();
     let mut bytes = disk.read_file(&last).unwrap();
     bytes[96] = 1;
     let crc = crc32c::crc32c(&bytes[..508]);

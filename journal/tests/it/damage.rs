@@ -33,7 +33,14 @@ fn several_threads_find_what_one_finds() {
     let mut damaged = 0;
     for name in &names {
         // Headers, first records, records in the middle, zeros behind the end.
-        for bit in [100, 4096 * 8 + 40, 4096 * 8 + 300, 20_000 * 8, 40_001 * 8, 65_000 * 8] {
+        for bit in [
+            100,
+            4096 * 8 + 40,
+            4096 * 8 + 300,
+            20_000 * 8,
+            40_001 * 8,
+            65_000 * 8,
+        ] {
             disk.flip_bit(name, bit);
             damaged += u32::from(compare(&disk, name) == Verdict::Corrupt);
             disk.flip_bit(name, bit);

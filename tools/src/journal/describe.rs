@@ -21,6 +21,8 @@ pub(super) fn kind_word(kind: u8, command: Option<&Command>) -> &'static str {
             Some("Signature") => "signature",
             Some("Batch") => "batch",
             Some("SegmentStart") => "segment_start",
+            Some("Void") => "void",
+            Some("Activation") => "activation",
             _ => "unknown",
         },
     }
@@ -164,6 +166,10 @@ pub(super) fn own_record_json(record: &Record<'_>) -> Value {
             "previous_chain": hex(&start.previous_chain),
             "previous_crc": format!("{:08x}", start.previous_crc),
         }),
+        Ok(Body::Void { kind, payload_hash }) => {
+            json!({ "kind": kind, "payload_blake3": hex(&payload_hash) })
+        }
+        Ok(Body::Activation { rules_version }) => json!({ "rules_version": rules_version }),
         Ok(Body::Command(bytes)) => json!({ "bytes": hex(bytes) }),
         Err(error) => json!({ "unreadable": error.to_string() }),
     }

@@ -1,25 +1,36 @@
 //! `tessera journal`: reads a journal, live or copied, and never writes to it.
 
+pub(crate) mod commands;
 mod describe;
+mod diff;
 mod dump;
+mod export;
+mod fork;
+mod line;
+mod progress;
+mod repair;
 mod replay;
+mod state;
+mod stats;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod verify;
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
-use tessera_journal::{Report, Scan, ScanError, Verdict};
+use tessera_journal::{CopyError, Report, Scan, ScanError, Verdict};
+
+use progress::Progress;
 
 use crate::exit;
 
 /// Options of `tessera journal`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    about = "Check, print and replay a journal, live or copied; nothing is ever written to it",
+    about = "Check, print, replay and copy a journal, live or copied; nothing is ever written to it",
     after_help = "\
 Examples:
   tessera journal verify --data ./exchange
@@ -39,6 +50,13 @@ enum JournalVerb {
     Verify(verify::Args),
     Dump(dump::Args),
     Replay(replay::Args),
+    State(state::Args),
+    Diff(diff::Args),
+    Tail(tail::Args),
+    Export(export::Args),
+    Stats(stats::Args),
+    Repair(repair::Args),
+    Fork(fork::Args),
 }
 
 /// Where the journal is; every verb takes it.
@@ -61,6 +79,8 @@ pub fn run(args: &Args) -> ExitCode {
         Err(ToolError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::FAILURE
         }
+        Err(ToolError::Copy(error)) if error.is_corrupt() => exit::with(exit::CORRUPT, error),
+        Err(error @ ToolError::Usage(_)) => exit::with(exit::USAGE, error),
         Err(error) => exit::failed(error),
     }
 }
@@ -70,6 +90,13 @@ fn run_to(args: &Args, out: &mut impl Write) -> Result<u8, ToolError> {
         JournalVerb::Verify(args) => verify::run(args, out),
         JournalVerb::Dump(args) => dump::run(args, out),
         JournalVerb::Replay(args) => replay::run(args, out),
+        JournalVerb::State(args) => state::run(args, out),
+        JournalVerb::Diff(args) => diff::run(args, out),
+        JournalVerb::Tail(args) => tail::run(args, out),
+        JournalVerb::Export(args) => export::run(args, out),
+        JournalVerb::Stats(args) => stats::run(args, out),
+        JournalVerb::Repair(args) => repair::run(args, out),
+        JournalVerb::Fork(args) => fork::run(args, out),
     }?;
     out.flush()?;
     Ok(code)
@@ -92,6 +119,18 @@ enum ToolError {
         /// What the system said.
         error: io::Error,
     },
+    /// The options do not go together.
+    #[error("{0}")]
+    Usage(String),
+    /// The journal is under rules that this program does not know.
+    #[error("{0}")]
+    Rules(String),
+    /// A command cannot be read, or the engine comes to another state.
+    #[error("{0}")]
+    Replay(String),
+    /// A copy was not made.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     /// The journal ends before the place that was asked for.
     #[error(
         "the journal ends at {last}, before {asked}; nothing is printed for a place it has not"
@@ -120,62 +159,14 @@ fn judge(report: &Report) -> u8 {
             torn.segment, torn.offset, torn.slots, torn.seq
         );
     }
-    match report.verdict {
+    code(report.verdict)
+}
+
+/// The exit code of a verdict.
+const fn code(verdict: Verdict) -> u8 {
+    match verdict {
         Verdict::Clean => 0,
         Verdict::Torn => exit::TORN,
         Verdict::Corrupt => exit::CORRUPT,
-    }
-}
-
-/// Counts on standard error while something takes long, if anybody is there to see it.
-struct Progress {
-    started: Instant,
-    shown: Option<Instant>,
-    count: u64,
-    what: &'static str,
-    enabled: bool,
-}
-
-impl Progress {
-    fn new(what: &'static str) -> Self {
-        let enabled = io::stderr().is_terminal();
-        Self {
-            started: Instant::now(),
-            shown: None,
-            count: 0,
-            what,
-            enabled,
-        }
-    }
-
-    fn step(&mut self) {
-        self.count += 1;
-        // The clock costs more than a record; look at it now and then.
-        if self.enabled && self.count.is_multiple_of(1 << 14) {
-            self.show();
-        }
-    }
-
-    fn show(&mut self) {
-        if self
-            .shown
-            .is_some_and(|at| at.elapsed() < Duration::from_millis(250))
-        {
-            return;
-        }
-        self.shown = Some(Instant::now());
-        let millis = self.started.elapsed().as_millis().max(1);
-        let rate = u128::from(self.count) * 1000 / millis;
-        let _ = write!(io::stderr(), "\r{} {}, {rate}/s ", self.count, self.what);
-    }
-
-    fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn end(&self) {
-        if self.shown.is_some() {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
     }
 }

@@ -4,12 +4,15 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tessera_engine::{EngineConfig, Exchange};
-use tessera_journal::{Body, Record, hex};
-use tessera_types::{Command, Event, Seq, Sequenced, wire};
+use tessera_journal::{Body, Record, hex, kind};
+use tessera_types::{Command, Event, Seq, Timestamp};
 
+use super::commands::{rules_message, sequenced, unknown_rules};
+use super::line::Line;
 use super::{Progress, Source, ToolError, judge, open};
 use crate::exit;
 use crate::sim::EventLines;
@@ -23,6 +26,7 @@ Examples:
   tessera journal replay --data ./exchange
   tessera journal replay --data ./exchange --to-seq 100000 --state-hash   # prints \"SEQ HASH\"
   tessera journal replay --data ./exchange --events events.jsonl
+  tessera journal replay --data ./exchange --speed 10 --events -   # ten times as fast as it was
 
 Exit status: 0 every state hash agrees, 1 no journal or it ends before --to-seq, 2 usage, 3 torn tail
 (what was acknowledged has been replayed), 4 corrupt or a state hash that differs."
@@ -38,6 +42,10 @@ pub(super) struct Args {
     /// Stop before the first command later than this, in nanoseconds since 1970
     #[arg(long, value_name = "T")]
     to_time: Option<u64>,
+
+    /// Keep the recorded gaps between commands, divided by X: 1 as it was, 10 ten times as fast
+    #[arg(long, value_name = "X", value_parser = speed)]
+    speed: Option<f64>,
 
     /// Print only the last sequence and the hash of the state after it
     #[arg(long, conflicts_with = "json")]
@@ -55,7 +63,8 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<u8, ToolError> {
     let scan = open(&args.source)?;
     let mut run = Run::new(Events::open(args.events.as_deref())?);
-    let mut progress = Progress::new("commands");
+    let mut progress = Progress::towards("commands", scan.extent()?.1.get());
+    let mut pace = args.speed.map(Pace::new);
     let report = scan.read(|record, segment| {
         let is_command = tessera_journal::kind::is_command(record.kind);
         let is_past = args.to_seq.is_some_and(|to| record.seq.get() > to)
@@ -65,7 +74,17 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<u8, ToolError> {
         if is_past {
             return ControlFlow::Break(());
         }
-        progress.step();
+        if kind::has_seq(record.kind) {
+            progress.step();
+            if let Some(pace) = &mut pace {
+                // Whoever watches sees what has happened until now.
+                if let Err(error) = out.flush().map_err(ToolError::from).and(run.flush()) {
+                    run.stop = Some(Stopped::Output(error));
+                    return ControlFlow::Break(());
+                }
+                pace.wait_for(record.time);
+            }
+        }
         run.record(record, segment, out)
     });
     progress.end();
@@ -107,6 +126,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<u8, ToolError> {
             "from_seq": run.first.get(),
             "to_seq": last.get(),
             "commands": run.commands,
+            "voids": run.voids,
             "events": run.events,
             "state_hash": hash,
             "state_hashes_checked": run.checked,
@@ -145,7 +165,37 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<u8, ToolError> {
             eprintln!("tessera: {message}");
             Ok(exit::CORRUPT)
         }
+        Some(Stopped::Rules(found)) => Err(ToolError::Rules(rules_message(found))),
         Some(Stopped::Output(error)) => Err(error),
+    }
+}
+
+/// Keeps the gaps of the recorded clock.
+struct Pace {
+    speed: f64,
+    start: Option<(Instant, Timestamp)>,
+}
+
+impl Pace {
+    const fn new(speed: f64) -> Self {
+        Self { speed, start: None }
+    }
+
+    /// Waits until the moment of a record, counted from the first one.
+    fn wait_for(&mut self, time: Timestamp) {
+        let (begun, first) = *self.start.get_or_insert_with(|| (Instant::now(), time));
+        let recorded = Duration::from_nanos(time.nanos_since(first));
+        // A span beyond what can be waited for is waited for as long as there is patience.
+        let due = Duration::try_from_secs_f64(recorded.as_secs_f64() / self.speed)
+            .unwrap_or(Duration::MAX);
+        std::thread::sleep(due.saturating_sub(begun.elapsed()));
+    }
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(speed) if f64::is_finite(speed) && speed > 0.0 => Ok(speed),
+        _ => Err("a factor above 0, such as 1 or 0.5".into()),
     }
 }
 
@@ -182,6 +232,7 @@ struct Run {
     output: Events,
     first: Seq,
     commands: u64,
+    voids: u64,
     events: u64,
     checked: u64,
     last_equal: Seq,
@@ -197,6 +248,7 @@ enum Stopped {
         found: String,
     },
     Payload(String),
+    Rules(u32),
     Output(ToolError),
 }
 
@@ -210,6 +262,7 @@ impl Run {
             output,
             first: Seq::ZERO,
             commands: 0,
+            voids: 0,
             events: 0,
             checked: 0,
             last_equal: Seq::ZERO,
@@ -224,12 +277,14 @@ impl Run {
         out: &mut impl Write,
     ) -> ControlFlow<()> {
         let stopped = match record.body() {
-            Ok(Body::Command(payload)) => self.command(record, payload, segment, out),
             Ok(Body::StateHash {
                 hash,
                 events_digest,
             }) => self.compare(record.seq, &hash, events_digest),
-            _ => Ok(()),
+            _ => match unknown_rules(record) {
+                Some(found) => Err(Stopped::Rules(found)),
+                None => self.command(record, segment, out),
+            },
         };
         match stopped {
             Ok(()) => ControlFlow::Continue(()),
@@ -243,25 +298,21 @@ impl Run {
     fn command(
         &mut self,
         record: &Record<'_>,
-        payload: &[u8],
         segment: &str,
         out: &mut impl Write,
     ) -> Result<(), Stopped> {
-        let command = wire::decode_command(record.kind, record.time, payload).map_err(|error| {
-            Stopped::Payload(format!(
-                "{segment}: at byte {}, record {}: the command cannot be read: {error}",
-                record.offset, record.seq
-            ))
-        })?;
+        let sequenced = match sequenced(record) {
+            Ok(Some(sequenced)) => sequenced,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                return Err(Stopped::Payload(Line::unreadable(record, segment, &error)));
+            }
+        };
         if self.commands == 0 {
             self.first = record.seq;
         }
         self.commands += 1;
-        let sequenced = Sequenced {
-            seq: record.seq,
-            time: record.time,
-            command,
-        };
+        self.voids += u64::from(record.kind == kind::VOID);
         self.sink.clear();
         self.engine.apply(&sequenced, &mut self.sink);
         self.events += self.sink.len() as u64;

@@ -1,13 +1,15 @@
 //! `tessera journal verify`: checks everything a start would check, without repairing.
 
 use std::io::{self, Write};
-use std::ops::ControlFlow;
+use std::num::NonZero;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 use tessera_journal::{Body, Finding, FindingKind, Report, SegmentReport, Verdict, hex};
 use tessera_types::wire;
 
-use super::{Progress, Source, ToolError, judge, open};
+use super::progress::Shared;
+use super::{Source, ToolError, judge, open};
 
 /// Options of `tessera journal verify`.
 #[derive(Clone, Debug, clap::Args)]
@@ -28,6 +30,10 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
 
+    /// Threads to check segments with [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZero<usize>>,
+
     /// Also report each segment
     #[arg(long)]
     segments: bool,
@@ -35,15 +41,26 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<u8, ToolError> {
     let scan = open(&args.source)?;
-    let mut progress = Progress::new("records");
-    let mut payload = None;
-    let report = scan.read(|record, segment| {
+    let threads = args.threads.map_or_else(
+        || std::thread::available_parallelism().map_or(1, NonZero::get),
+        NonZero::get,
+    );
+    let progress = Shared::new("records", scan.extent()?.0 / 64);
+    // The first command that cannot be read, by sequence: the threads meet them in any order.
+    let payload: Mutex<Option<Finding>> = Mutex::new(None);
+    let report = scan.verify_with(threads, |record, segment| {
         progress.step();
-        if payload.is_none()
-            && let Ok(Body::Command(bytes)) = record.body()
+        if let Ok(Body::Command(bytes)) = record.body()
             && let Err(error) = wire::decode_command(record.kind, record.time, bytes)
         {
-            payload = Some(Finding {
+            let mut payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
+            if payload
+                .as_ref()
+                .is_some_and(|first| first.seq <= record.seq)
+            {
+                return;
+            }
+            *payload = Some(Finding {
                 kind: FindingKind::Payload,
                 segment: segment.to_owned(),
                 offset: record.offset,
@@ -53,11 +70,12 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<u8, ToolError> {
                 message: format!("the command cannot be read: {error}"),
             });
         }
-        ControlFlow::Continue(())
     });
     progress.end();
     let mut report = report?;
-    if let Some(finding) = payload {
+    // Behind the first fault nothing is said, readable or not.
+    let payload = payload.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(finding) = payload.filter(|finding| finding.seq <= report.last_seq) {
         report.verdict = Verdict::Corrupt;
         report.findings.push(finding);
     }
@@ -90,6 +108,7 @@ fn object(report: &Report, elapsed_ms: u64) -> Value {
         "chain_ok": report.chain_ok,
         "state_hashes": report.counts.state_hashes,
         "signatures": report.counts.signatures,
+        "voids": report.counts.voids,
         "bytes": report.bytes,
         "elapsed_ms": elapsed_ms,
         "live": report.writer.is_some(),
@@ -160,6 +179,13 @@ fn text(out: &mut impl Write, report: &Report, segments: bool, elapsed_ms: u64) 
         report.counts.state_hashes,
         report.counts.signatures,
     )?;
+    if report.counts.voids > 0 {
+        let voids = report.counts.voids;
+        writeln!(
+            out,
+            "voided      {voids} commands that an operator put out of force"
+        )?;
+    }
     if let Some(writer) = &report.writer {
         writeln!(out, "written by  {writer}; checked up to what is durable")?;
     }

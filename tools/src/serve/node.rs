@@ -23,8 +23,7 @@ use tessera_market_data::{Builder, BuilderConfig};
 use tessera_proto::codes;
 use tessera_ring::{CursorWriter, IdleConfig, Parker, Unparker, Wake, agent, spsc};
 use tessera_types::{
-    Cancel, ClientHeader, Command, Event, EventSink, ExecInst, OrderId, OrderTarget, Seq,
-    Sequenced, wire,
+    Cancel, ClientHeader, Command, Event, EventSink, ExecInst, OrderId, OrderTarget, Seq, wire,
 };
 use thiserror::Error;
 
@@ -35,6 +34,7 @@ use super::stats::{Percentiles, StageHistograms};
 use super::supervisor::{Plumbing, Seats, Supervisor};
 use crate::catalogue::{self, CatalogueError};
 use crate::exit;
+use crate::journal::commands::{rules_message, sequenced, unknown_rules};
 
 /// What an acknowledgement means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -158,6 +158,9 @@ pub enum StartError {
         /// Ours.
         found: u32,
     },
+    /// The journal is under rules of the engine that this program does not know.
+    #[error("{0}")]
+    Rules(String),
     /// The credentials are wrong.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -639,56 +642,49 @@ fn recover(replay: &Replay, cluster_id: &[u8; 16]) -> Result<Exchange, StartErro
     });
     let mut last_equal = Seq::ZERO;
     let stopped = replay.run(|record| {
-        let body = match record.body() {
-            Ok(body) => body,
-            Err(_) => return ControlFlow::Continue(()), // the journal has checked its own records
-        };
-        match body {
-            Body::Command(payload) => {
-                match wire::decode_command(record.kind, record.time, payload) {
-                    Ok(command) => {
-                        let sequenced = Sequenced {
-                            seq: record.seq,
-                            time: record.time,
-                            command,
-                        };
-                        engine.apply(&sequenced, &mut Discard);
-                    }
-                    Err(source) => {
-                        return ControlFlow::Break(StartError::Payload {
-                            seq: record.seq,
-                            kind: record.kind,
-                            source,
-                        });
-                    }
-                }
+        if let Some(found) = unknown_rules(record) {
+            return ControlFlow::Break(StartError::Rules(rules_message(found)));
+        }
+        match sequenced(record) {
+            Ok(Some(command)) => {
+                engine.apply(&command, &mut Discard);
+                return ControlFlow::Continue(());
             }
-            Body::StateHash {
-                hash,
-                events_digest,
-            } => {
-                let found = engine.state_hash();
-                if found != hash {
-                    return ControlFlow::Break(StartError::StateHash {
-                        seq: record.seq,
-                        last_equal,
-                        expected: hex(&hash),
-                        found: hex(&found),
-                    });
-                }
-                let found = engine.events_digest();
-                if found != events_digest {
-                    return ControlFlow::Break(StartError::EventsDigest {
-                        seq: record.seq,
-                        last_equal,
-                        expected: events_digest,
-                        found,
-                    });
-                }
-                engine.restart_events_digest();
-                last_equal = record.seq;
+            Ok(None) => {}
+            Err(source) => {
+                return ControlFlow::Break(StartError::Payload {
+                    seq: record.seq,
+                    kind: record.kind,
+                    source,
+                });
             }
-            _ => {}
+        }
+        // The journal has checked its own records.
+        if let Ok(Body::StateHash {
+            hash,
+            events_digest,
+        }) = record.body()
+        {
+            let found = engine.state_hash();
+            if found != hash {
+                return ControlFlow::Break(StartError::StateHash {
+                    seq: record.seq,
+                    last_equal,
+                    expected: hex(&hash),
+                    found: hex(&found),
+                });
+            }
+            let found = engine.events_digest();
+            if found != events_digest {
+                return ControlFlow::Break(StartError::EventsDigest {
+                    seq: record.seq,
+                    last_equal,
+                    expected: events_digest,
+                    found,
+                });
+            }
+            engine.restart_events_digest();
+            last_equal = record.seq;
         }
         ControlFlow::Continue(())
     })?;
@@ -739,7 +735,7 @@ mod tests {
     use super::*;
     use tessera_types::{
         AccountId, ClOrdId, Instrument, InstrumentId, ListInstrument, Name, NewOrder, Price, Qty,
-        Side, Timestamp,
+        Sequenced, Side, Timestamp,
     };
 
     #[test]

@@ -1,0 +1,257 @@
+//! `tessera journal state`: books and orders as they were after any command.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::ops::ControlFlow;
+
+use serde_json::{Value, json};
+use tessera_engine::{DepthLevel, EngineConfig, Exchange, OrderView};
+use tessera_journal::hex;
+use tessera_types::{AccountId, Event, EventSink, InstrumentId, Price, Side, Timestamp};
+
+use super::commands::{rules_message, sequenced, unknown_rules};
+use super::line::Line;
+use super::{Progress, Source, ToolError, judge, open};
+
+/// Options of `tessera journal state`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    about = "Print books and orders as they were after a command",
+    after_help = "\
+Examples:
+  tessera journal state --data ./exchange --at 100000
+  tessera journal state --data ./exchange --at 100000 --instrument H100-24H --json
+
+Exit status: 0 done, 1 no journal, it ends before --at, or there is no such instrument, 2 usage, 4 corrupt
+before --at."
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    source: Source,
+
+    /// After this command
+    #[arg(long, value_name = "SEQ")]
+    at: u64,
+
+    /// Only this instrument, by name or number
+    #[arg(long, value_name = "I")]
+    instrument: Option<String>,
+
+    /// Only this account, by number
+    #[arg(long, value_name = "A")]
+    account: Option<u32>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<u8, ToolError> {
+    let scan = open(&args.source)?;
+    let mut progress = Progress::towards("commands", args.at);
+    let mut engine = Exchange::new(EngineConfig::default());
+    let mut time = Timestamp::ZERO;
+    let mut stopped = None;
+    let report = scan.read(|record, segment| {
+        if record.seq.get() > args.at {
+            return ControlFlow::Break(());
+        }
+        if let Some(found) = unknown_rules(record) {
+            stopped = Some(ToolError::Rules(rules_message(found)));
+            return ControlFlow::Break(());
+        }
+        match sequenced(record) {
+            Ok(Some(command)) => {
+                progress.step();
+                time = command.time;
+                engine.apply(&command, &mut Discard);
+                ControlFlow::Continue(())
+            }
+            Ok(None) => ControlFlow::Continue(()),
+            Err(error) => {
+                stopped = Some(ToolError::Replay(Line::unreadable(record, segment, &error)));
+                ControlFlow::Break(())
+            }
+        }
+    });
+    progress.end();
+    let report = report?;
+    if let Some(error) = stopped {
+        return Err(error);
+    }
+    let last = engine.last_seq().get();
+    if last < args.at {
+        let code = judge(&report);
+        if code == crate::exit::CORRUPT {
+            return Ok(code);
+        }
+        return Err(ToolError::Beyond {
+            last,
+            asked: args.at,
+        });
+    }
+    let picked = pick(&engine, args.instrument.as_deref())?;
+    let view = View {
+        engine: &engine,
+        time,
+        instrument: picked,
+        account: args.account.map(AccountId::new),
+    };
+    if args.json {
+        writeln!(out, "{}", view.json())?;
+    } else {
+        view.text(out)?;
+    }
+    Ok(0)
+}
+
+fn pick(engine: &Exchange, wanted: Option<&str>) -> Result<Option<InstrumentId>, ToolError> {
+    let Some(wanted) = wanted else {
+        return Ok(None);
+    };
+    let by_number = || {
+        let id = InstrumentId::new(wanted.parse().ok()?);
+        engine.instrument(id).map(|_| id)
+    };
+    match engine.instrument_by_name(wanted).or_else(by_number) {
+        Some(id) => Ok(Some(id)),
+        None => Err(ToolError::Replay(format!(
+            "there is no instrument {wanted:?} after command {}; `tessera journal state` without \
+             --instrument lists those there are",
+            engine.last_seq()
+        ))),
+    }
+}
+
+struct View<'a> {
+    engine: &'a Exchange,
+    time: Timestamp,
+    instrument: Option<InstrumentId>,
+    account: Option<AccountId>,
+}
+
+impl View<'_> {
+    fn json(&self) -> Value {
+        json!({
+            "seq": self.engine.last_seq().get(),
+            "time_ns": self.time.nanos(),
+            "state_hash": hex(&self.engine.state_hash()),
+            // The engine of this release has no risk parameters, margin or contracts after the trade.
+            "risk_version": null,
+            "instruments": self.instruments(),
+            "accounts": self.accounts(),
+            "contracts": [],
+        })
+    }
+
+    fn instruments(&self) -> Vec<Value> {
+        let wanted = |id| self.instrument.is_none_or(|only| only == id);
+        let all = self.engine.instruments().filter(|(id, ..)| wanted(*id));
+        all.map(|(id, instrument, phase)| {
+            json!({
+                "instrument": id.get(),
+                "name": instrument.name.as_str(),
+                "phase": phase.as_str(),
+                "bids": self.engine.depth(id, Side::Buy).map(level).collect::<Vec<_>>(),
+                "asks": self.engine.depth(id, Side::Sell).map(level).collect::<Vec<_>>(),
+                "last": self.engine.last_trade(id).map(Price::ticks),
+            })
+        })
+        .collect()
+    }
+
+    fn accounts(&self) -> Vec<Value> {
+        let accounts = self.orders();
+        accounts
+            .iter()
+            .map(|(account, orders)| {
+                json!({
+                    "account": account.get(),
+                    "cash": null,
+                    "margin": null,
+                    "positions": [],
+                    "orders": orders.iter().map(order).collect::<Vec<_>>(),
+                })
+            })
+            .collect()
+    }
+
+    /// Live orders by account, oldest first.
+    fn orders(&self) -> BTreeMap<AccountId, Vec<OrderView>> {
+        let mut accounts: BTreeMap<AccountId, Vec<OrderView>> = BTreeMap::new();
+        for order in self.engine.orders() {
+            let is_wanted = self.account.is_none_or(|only| only == order.account)
+                && self.instrument.is_none_or(|only| only == order.instrument);
+            if is_wanted {
+                accounts.entry(order.account).or_default().push(order);
+            }
+        }
+        for orders in accounts.values_mut() {
+            orders.sort_unstable_by_key(|order| order.order_id);
+        }
+        accounts
+    }
+
+    fn text(&self, out: &mut impl Write) -> Result<(), ToolError> {
+        let engine = self.engine;
+        writeln!(out, "after command  {} at {}", engine.last_seq(), self.time)?;
+        writeln!(out, "state hash     {}", hex(&engine.state_hash()))?;
+        let wanted = |id| self.instrument.is_none_or(|only| only == id);
+        for (id, instrument, phase) in engine.instruments().filter(|(id, ..)| wanted(*id)) {
+            let last = engine
+                .last_trade(id)
+                .map_or_else(|| "none".to_owned(), |price| price.to_string());
+            writeln!(
+                out,
+                "{} ({id}) {}, last {last}",
+                instrument.name.as_str(),
+                phase.as_str()
+            )?;
+            for side in [Side::Sell, Side::Buy] {
+                let mut levels: Vec<DepthLevel> = engine.depth(id, side).collect();
+                if side == Side::Sell {
+                    levels.reverse();
+                }
+                for level in levels {
+                    let DepthLevel { price, qty, orders } = level;
+                    let side = side.as_str();
+                    writeln!(out, "  {side:<4} {price:>12} {qty:>12} in {orders} orders")?;
+                }
+            }
+        }
+        for (account, orders) in self.orders() {
+            writeln!(out, "account {account}: {} live orders", orders.len())?;
+        }
+        Ok(())
+    }
+}
+
+fn level(level: DepthLevel) -> Value {
+    json!({
+        "price": level.price.ticks(),
+        "qty": level.qty.lots(),
+        "orders": level.orders,
+    })
+}
+
+fn order(order: &OrderView) -> Value {
+    json!({
+        "order_id": order.order_id.get(),
+        "session": order.session.get(),
+        "cl_ord_id": order.cl_ord_id.get(),
+        "instrument": order.instrument.get(),
+        "side": order.side.as_str(),
+        "price": order.price.map(Price::ticks),
+        "stop": order.stop.map(Price::ticks),
+        "qty": order.qty.lots(),
+        "open": order.leaves.lots(),
+        "filled": order.cum.lots(),
+    })
+}
+
+/// Takes events that nobody asked for.
+struct Discard;
+
+impl EventSink for Discard {
+    fn emit(&mut self, _event: Event) {}
+}
