@@ -194,9 +194,7 @@ impl Exchange {
             };
             let spares = fence.reason != FenceReason::Kill;
             let session = fence.session;
-            self.collect_orders(self.store.live_of(session), |order| {
-                order.session() == session && !(spares && order.has(flag::STAY))
-            });
+            self.collect_orders(session, |order| !(spares && order.has(flag::STAY)));
             canceled = self.cancel_collected(reason, ClOrdId::new(0), sink);
         }
         let session = fence.session;
@@ -243,16 +241,26 @@ impl Exchange {
         }
     }
 
-    /// Notes the live orders that `wanted` picks, in order of acceptance, until `at_most` are found.
+    /// Notes the live orders of a session that `wanted` picks, in order of acceptance; of every
+    /// session when it is the venue's.
     ///
-    /// Reads the orders in memory order, 48 bytes each: a list per session or account would cost
-    /// every order 8 bytes for a command that is rare.
-    pub(crate) fn collect_orders(&mut self, at_most: usize, wanted: impl Fn(&Order) -> bool) {
+    /// Reads the orders in memory order, 48 bytes each, until it has seen as many of the session as
+    /// live, so nothing for a session without orders and at worst every record: a list per session
+    /// or account would cost every order 8 bytes for a command that is rare.
+    pub(crate) fn collect_orders(&mut self, session: SessionId, wanted: impl Fn(&Order) -> bool) {
         self.ending.clear();
+        let venue = session == SessionId::VENUE;
+        let at_most = if venue {
+            self.store.orders.live()
+        } else {
+            self.store.live_of(session)
+        };
         if at_most > 0 {
-            let orders = self.store.orders.iter().filter(|(_, order)| wanted(order));
+            let orders = self.store.orders.iter();
+            let of_session = orders.filter(|(_, order)| venue || order.session() == session);
+            let picked = of_session.take(at_most).filter(|(_, order)| wanted(order));
             self.ending
-                .extend(orders.map(|(slot, order)| (order.id, slot)).take(at_most));
+                .extend(picked.map(|(slot, order)| (order.id, slot)));
         }
         self.ending.sort_unstable();
     }

@@ -398,12 +398,7 @@ impl Exchange {
                 && request.side.is_none_or(|side| order.side() == side)
         };
         let Some(instrument) = request.instrument else {
-            let at_most = if session == SessionId::VENUE {
-                usize::MAX
-            } else {
-                self.store.live_of(session)
-            };
-            return self.collect_orders(at_most, wanted);
+            return self.collect_orders(session, wanted);
         };
         self.collect_book(instrument.get() as usize, |order, _| wanted(order));
     }

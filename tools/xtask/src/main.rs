@@ -39,6 +39,24 @@ enum Verb {
         #[arg(long, default_value = "0..1000")]
         seeds: String,
     },
+    /// Lines of the engine that scripts against the plain model reach.
+    Coverage {
+        /// Range of seeds, such as 0..1000.
+        #[arg(long, default_value = "0..300")]
+        seeds: String,
+        /// Name the lines that are not reached.
+        #[arg(long)]
+        lines: bool,
+    },
+    /// Faults planted in the matching code, which the model's tests must find.
+    Mutants {
+        /// Only these files.
+        #[arg(default_values = MATCHING)]
+        files: Vec<String>,
+        /// Range of seeds for each fault.
+        #[arg(long, default_value = "0..300")]
+        seeds: String,
+    },
     /// Kill the server with SIGKILL under load, restart it, and look for every acknowledged order.
     Kill9 {
         /// How many cycles.
@@ -67,6 +85,14 @@ enum Verb {
     },
 }
 
+/// The code that decides what trades.
+const MATCHING: [&str; 4] = [
+    "engine/src/book/matching.rs",
+    "engine/src/auction.rs",
+    "engine/src/stops.rs",
+    "engine/src/volatility.rs",
+];
+
 fn main() -> ExitCode {
     let result = match Args::parse().verb {
         Verb::Ci => steps::ci(),
@@ -75,6 +101,8 @@ fn main() -> ExitCode {
         Verb::Loom => steps::loom(),
         Verb::Deny => steps::deny(),
         Verb::Model { seeds } => steps::model(&seeds),
+        Verb::Coverage { seeds, lines } => steps::coverage(&seeds, lines),
+        Verb::Mutants { files, seeds } => steps::mutants(&files, &seeds),
         Verb::Kill9 { cycles } => steps::kill9(cycles),
         Verb::Fuzz { count } => steps::fuzz(count),
         Verb::Bench {

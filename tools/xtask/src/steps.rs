@@ -134,6 +134,51 @@ pub(crate) fn model(seeds: &str) -> Result<()> {
     )
 }
 
+/// Line coverage of the engine by the tests against the model, unit tests apart.
+pub(crate) fn coverage(seeds: &str, lines: bool) -> Result<()> {
+    if !has("cargo-llvm-cov") {
+        skipped(
+            "coverage",
+            "nothing was measured",
+            "rustup component add llvm-tools && cargo install cargo-llvm-cov --locked",
+        );
+        return Ok(());
+    }
+    let root = root()?;
+    let others = "engine/types|engine/ring|journal|gateway|market-data|risk|tools|tests|benches";
+    let mut command = cargo(["llvm-cov", "--locked", "--package", "tessera-tests"]);
+    command
+        .args(["--test", "model", "--ignore-filename-regex"])
+        .arg(format!("^{}/({others})/", root.display()))
+        .args(if lines {
+            ["--text", "--show-missing-lines"].as_slice()
+        } else {
+            ["--summary-only"].as_slice()
+        })
+        .env("TESSERA_MODEL_SEEDS", seeds);
+    step("coverage", &mut command)
+}
+
+/// cargo-mutants on the given files, with the tests against the model to find the faults.
+pub(crate) fn mutants(files: &[String], seeds: &str) -> Result<()> {
+    if !has("cargo-mutants") {
+        skipped(
+            "mutants",
+            "no fault was planted",
+            "cargo install cargo-mutants --locked",
+        );
+        return Ok(());
+    }
+    let mut command = cargo(["mutants", "--package", "tessera-engine", "--no-shuffle"]);
+    command
+        .args(["--test-package", "tessera-tests", "--output"])
+        .arg(target_dir()?)
+        .args(files.iter().flat_map(|file| ["--file", file]))
+        .args(["--", "--test", "model", "--test", "sim_cases"])
+        .env("TESSERA_MODEL_SEEDS", seeds);
+    step("mutants", &mut command)
+}
+
 /// More kill -9 cycles than CI takes.
 pub(crate) fn kill9(cycles: u32) -> Result<()> {
     proof(
