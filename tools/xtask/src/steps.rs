@@ -144,19 +144,16 @@ pub(crate) fn coverage(seeds: &str, lines: bool) -> Result<()> {
         );
         return Ok(());
     }
-    let root = root()?;
-    let others = "engine/types|engine/ring|journal|gateway|market-data|risk|tools|tests|benches";
-    let mut command = cargo(["llvm-cov", "--locked", "--package", "tessera-tests"]);
-    command
-        .args(["--test", "model", "--ignore-filename-regex"])
-        .arg(format!("^{}/({others})/", root.display()))
-        .args(if lines {
-            ["--text", "--show-missing-lines"].as_slice()
-        } else {
-            ["--summary-only"].as_slice()
-        })
-        .env("TESSERA_MODEL_SEEDS", seeds);
-    step("coverage", &mut command)
+    let mut run = cargo(["llvm-cov", "--no-report", "--locked"]);
+    run.args(["--package", "tessera-tests", "--test", "model"]);
+    run.env("TESSERA_MODEL_SEEDS", seeds);
+    step("model under coverage", &mut run)?;
+    let mut report = cargo(["llvm-cov", "report", "--package", "tessera-engine"]);
+    report.arg("--summary-only");
+    if lines {
+        report.arg("--show-missing-lines");
+    }
+    step("coverage", &mut report)
 }
 
 /// cargo-mutants on the given files, with the tests against the model to find the faults.
