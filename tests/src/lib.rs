@@ -8,3 +8,4 @@ pub mod duel;
 pub mod ledger;
 pub mod model;
 pub mod scripts;
+pub mod sessions;

@@ -18,6 +18,7 @@ use tessera_tests::duel::{duel, shrink};
 use tessera_tests::ledger::Ledger;
 use tessera_tests::model::Model;
 use tessera_tests::scripts::{Features, random_script};
+use tessera_tests::sessions;
 use tessera_types::{Event, Sequenced, wire};
 
 /// Seeds that CI takes: a few seconds without optimisation.
@@ -122,6 +123,19 @@ fn the_same_commands_lead_to_the_same_state() {
             "seed {seed}"
         );
         assert_eq!(replayed.events_digest(), one.exchange().events_digest());
+    });
+}
+
+/// Sessions add numbers, permissions and fences to the rules of trading, and change none of them.
+#[test]
+fn sessions_get_what_the_venue_would_get() {
+    for_each_seed(|seed, script| {
+        let mut engine = runner(0, 0, false);
+        engine.keep_commands();
+        for line in script {
+            let _ = engine.line(line.as_bytes(), &mut String::new());
+        }
+        sessions::compare(seed, engine.commands());
     });
 }
 
