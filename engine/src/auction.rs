@@ -187,8 +187,9 @@ impl Exchange {
             return None; // with market orders alone on one side only a reference gives a price
         }
         candidates.clear();
+        let tick = book.rest.instrument.tick;
         for &(limit, _) in buys.iter().chain(sells.iter()) {
-            let beside = [limit.checked_sub(book.tick), limit.checked_add(book.tick)];
+            let beside = [limit.checked_sub(tick), limit.checked_add(tick)];
             candidates.extend(beside.into_iter().flatten().chain([limit]));
         }
         candidates.extend(reference);
@@ -224,7 +225,7 @@ impl Exchange {
         if room == NONE {
             0
         } else if book.rest.aon_waiting == 0 {
-            self.store.queues[room].open
+            self.store.queues[room].open()
         } else {
             let open = |slot: u32| u128::from(self.store.orders[slot].leaves);
             self.taking_part(room).map(open).sum()
@@ -273,7 +274,7 @@ impl Exchange {
     pub(crate) fn tell_indications<S: EventSink + ?Sized>(&mut self, sink: &mut S) {
         let mut numbers = core::mem::take(&mut self.scratch.numbers);
         numbers.append(&mut self.store.auctions_touched);
-        numbers.extend(self.store.books_touched());
+        numbers.extend(self.store.touched.books());
         numbers.sort_unstable();
         numbers.dedup();
         for number in numbers.drain(..) {

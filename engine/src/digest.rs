@@ -1,9 +1,15 @@
 //! Hashes of state and events: equal on every machine, kept up as the state changes.
 //!
 //! The state hash must not depend on how a state was reached, so what changes often is a *sum* of
-//! strongly mixed 128-bit terms, one per fact (`StateSum`): "this order stands here with this much
-//! open", and "this order stands directly behind that one". A fact that ends is subtracted. What is few or
-//! changes rarely (instruments, sessions) is folded in when the hash is asked for.
+//! terms ([`StateSum`]), one per fact: "this order stands here with this much open", and "this order
+//! stands directly behind that one". A fact that ends is subtracted. Each term is a product in which
+//! every order has strongly mixed factors of its own ([`lead`], [`trail`]), made of its id; so facts
+//! of different orders cannot make up for each other, and a change of one field of an order is one
+//! multiplication. What is few or changes rarely (instruments, sessions) is folded in when the hash is
+//! asked for.
+//!
+//! The digest of events leaves level events out: they say how the books changed, and the books are in
+//! the state hash that is written beside it.
 //!
 //! These hashes find differences between replicas; they do not resist somebody who searches for
 //! collisions. The journal's own chain does that.
@@ -46,59 +52,58 @@ pub(crate) const fn fold_product(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-/// Mixes a few words into 128 bits. `N` is even and at most 16.
+/// The factor of an order in facts of its own and in facts of the order behind it; 0 for id 0.
 ///
-/// The products of neighbouring words do not wait for each other; only the last step does.
+/// The multiplication carries the low bits up, the shift brings them down again.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the two halves are wanted")]
-pub(crate) fn mix<const N: usize>(words: [u64; N]) -> u128 {
-    const { assert!(N.is_multiple_of(2) && N <= 16) };
-    let mut sum = multiply(KEYS[16] ^ N as u64, KEYS[17]);
-    let mut at = 0;
-    while at < N {
-        let product = multiply(words[at] ^ KEYS[at], words[at + 1] ^ KEYS[at + 1]);
-        sum = sum.wrapping_add(product ^ words[at] as u128);
-        at += 2;
-    }
-    // The last product makes the terms of a state sum no linear function of their words; the sum
-    // stays in beside it, so that a factor that happens to be zero loses nothing.
-    let (low, high) = (sum as u64, (sum >> 64) as u64);
-    multiply(low ^ KEYS[3], high.rotate_left(29) ^ KEYS[5]).wrapping_add(sum.rotate_left(64))
+pub(crate) const fn lead(id: u64) -> u64 {
+    let up = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    up ^ up >> 29
 }
 
-/// Words times odd constants: every change of one word shows, and nothing waits for anything.
-///
-/// Enough inside the digest of events, which mixes once per event and keeps 32 bits.
+/// The factor of an order in the fact of the order before it; 0 for id 0.
+#[inline]
+pub(crate) const fn trail(id: u64) -> u64 {
+    lead(id).rotate_left(32)
+}
+
+/// Words times constants: every change of one word shows, and nothing waits for anything.
 #[inline(always)]
-fn combine<const N: usize>(words: [u64; N]) -> u64 {
+pub(crate) const fn combine<const N: usize>(words: [u64; N]) -> u64 {
     const { assert!(N <= KEYS.len()) };
     let mut sum = 0u64;
     let mut at = 0;
     while at < N {
-        sum = sum.wrapping_add(words[at].wrapping_mul(KEYS[at]));
+        sum = sum.wrapping_add(words[at].wrapping_mul(key(at)));
         at += 1;
     }
     sum
 }
 
+/// The odd constant of a place among the words of [`combine`]: 31 bits, since a multiplication takes
+/// those from the instruction itself.
+#[inline(always)]
+pub(crate) const fn key(at: usize) -> u64 {
+    KEYS[at] >> 33 | 1
+}
+
 /// A sum of facts that does not depend on their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct StateSum(u128);
+pub(crate) struct StateSum(u64);
 
 impl StateSum {
     #[inline]
-    pub(crate) fn add(&mut self, fact: u128) {
+    pub(crate) fn add(&mut self, fact: u64) {
         self.0 = self.0.wrapping_add(fact);
     }
 
     #[inline]
-    pub(crate) fn subtract(&mut self, fact: u128) {
+    pub(crate) fn subtract(&mut self, fact: u64) {
         self.0 = self.0.wrapping_sub(fact);
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the two halves are wanted")]
-    pub(crate) fn words(self) -> [u64; 2] {
-        [self.0 as u64, (self.0 >> 64) as u64]
+    pub(crate) const fn word(self) -> u64 {
+        self.0
     }
 }
 
@@ -200,18 +205,7 @@ fn head(kind: u8, instrument: u32, code: u8) -> u64 {
 #[inline(always)]
 fn event_word(event: &Event) -> u64 {
     match *event {
-        Event::Level {
-            instrument,
-            side,
-            price,
-            qty,
-            orders,
-        } => combine([
-            head(1, instrument.get(), side as u8),
-            price.ticks().cast_unsigned(),
-            qty.lots(),
-            u64::from(orders),
-        ]),
+        Event::Level { .. } => 0, // never added
         Event::OrderAccepted {
             party: ref owner,
             instrument,

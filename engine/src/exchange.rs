@@ -75,7 +75,7 @@ pub struct Exchange {
     pub(crate) names: BTreeMap<Name, InstrumentId>,
     pub(crate) catalogue: Option<Catalogue>,
     pub(crate) last_seq: Seq,
-    events: EventsDigest,
+    pub(crate) events: EventsDigest,
 }
 
 impl Exchange {
@@ -133,11 +133,7 @@ impl Exchange {
         if !self.store.auctions_touched.is_empty() || self.collecting > 0 {
             self.tell_indications(sink);
         }
-        let events = &mut self.events;
-        self.store.emit_levels(|event| {
-            events.add(&event);
-            sink.emit(event);
-        });
+        self.store.emit_levels(sink);
     }
 
     // ---- sessions ----
@@ -215,7 +211,7 @@ impl Exchange {
     fn next_due(&self) -> u64 {
         let end = self.interruptions.first();
         let end = end.map_or(u64::MAX, |(ends, _)| ends.nanos());
-        self.store.next_expiry.min(end)
+        self.store.expiries.next.min(end)
     }
 
     /// Does what the clock reaches on its way to `now`, one by one, each at its own time: by time;
@@ -227,12 +223,12 @@ impl Exchange {
                 .interruptions
                 .first()
                 .filter(|&(ends, _)| ends <= now)
-                .filter(|&(ends, _)| ends.nanos() < self.store.next_expiry);
+                .filter(|&(ends, _)| ends.nanos() < self.store.expiries.next);
             if let Some((ends, number)) = end {
                 self.clock = self.clock.max(ends);
                 self.end_interruption(number as usize, sink);
             } else if let Some(slot) = self.store.due(now.nanos()) {
-                let time = Timestamp::from_nanos(self.store.next_expiry);
+                let time = Timestamp::from_nanos(self.store.expiries.next);
                 self.clock = self.clock.max(time);
                 self.expire(slot, ExpireReason::Gtd, sink);
             } else {
@@ -357,9 +353,7 @@ impl Exchange {
         let mut folder = Folder::new();
         folder.word(self.clock.nanos());
         folder.word(self.next_order_id);
-        for word in self.store.sum().words() {
-            folder.word(word);
-        }
+        folder.word(self.store.sum().word());
         folder.word(self.books.len() as u64);
         for book in &self.books {
             book.fold(&mut folder);

@@ -16,6 +16,7 @@ mod lifecycle;
 mod listing;
 mod lookahead;
 mod orders;
+mod plain;
 mod prefetch;
 mod quotes;
 mod sessions;

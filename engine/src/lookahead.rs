@@ -10,10 +10,12 @@ use crate::prefetch::PrefetchStep;
 
 /// How many commands ahead each hint is given. A hint can only go one step further than what is near
 /// already, so a command gets them one after the other, each a few commands before the next.
-const HINTS: [(usize, PrefetchStep); 3] = [
-    (4, PrefetchStep::Level),
-    (8, PrefetchStep::Order),
-    (12, PrefetchStep::Index),
+const HINTS: [(usize, PrefetchStep); 5] = [
+    (3, PrefetchStep::Target),
+    (6, PrefetchStep::Leaf),
+    (9, PrefetchStep::Level),
+    (12, PrefetchStep::Order),
+    (15, PrefetchStep::Index),
 ];
 
 /// Live orders from which on the hints save more than they cost: about what a second-level cache of

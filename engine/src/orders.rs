@@ -5,8 +5,8 @@
 
 use tessera_types::{
     Cancel, CancelReason, ClOrdId, ClientHeader, CommandKind, Event, EventSink, ExecInst,
-    ExpireReason, InstrumentId, MassCancel, MatchAlgo, NewOrder, OrdType, OrderTarget, Phase,
-    Price, Qty, Reduce, RejectReason, Replace, SessionId, Side, TimeInForce,
+    ExpireReason, InstrumentId, MassCancel, NewOrder, OrdType, OrderTarget, Phase, Price, Qty,
+    Reduce, RejectReason, Replace, SessionId, Side, TimeInForce,
 };
 
 use crate::book::matching::{Entry, Least, Rest};
@@ -46,10 +46,11 @@ impl ReplacePlan {
 
 impl Exchange {
     pub(crate) fn on_new_order<S: EventSink + ?Sized>(&mut self, request: &NewOrder, sink: &mut S) {
-        let checked = self
-            .sessions
-            .admit(&request.header)
-            .and_then(|()| self.check_new_order(request));
+        let checked = match self.sessions.admit(&request.header) {
+            Ok(()) if self.rest_plain(request, sink) => return,
+            Ok(()) => self.check_new_order(request),
+            Err(reason) => Err(reason),
+        };
         match checked {
             Ok(()) => {
                 self.accept(request, false, sink);
@@ -150,6 +151,7 @@ impl Exchange {
             .admit(header)
             .and_then(|()| self.target(header, request.target))
         {
+            Ok(slot) if self.cancel_plain(slot, header, sink) => {}
             Ok(slot) => self.cancel(slot, CancelReason::User, header.cl_ord_id, sink),
             Err(reason) => {
                 self.reject(
@@ -201,9 +203,13 @@ impl Exchange {
             .sessions
             .admit(header)
             .and_then(|()| check_replace_form(request))
-            .and_then(|()| self.target(header, request.target))
-            .and_then(|slot| self.plan_replace(slot, request));
-        match checked {
+            .and_then(|()| self.target(header, request.target));
+        let planned = match checked {
+            Ok(slot) if self.move_plain(slot, request, sink) => return,
+            Ok(slot) => self.plan_replace(slot, request),
+            Err(reason) => Err(reason),
+        };
+        match planned {
             Ok(plan) => self.replace(request, &plan, sink),
             Err(reason) => {
                 self.reject(
@@ -319,8 +325,6 @@ impl Exchange {
             if open < leaves {
                 self.store.shrink(slot, leaves - open);
             }
-        } else if let Some(price) = self.moves_only(plan) {
-            self.store.reprice(&mut self.books[number], slot, price);
         } else {
             self.store.detach(&mut self.books[number], slot);
             self.store.set_open(slot, open, 0);
@@ -337,21 +341,6 @@ impl Exchange {
             }
         }
         self.retry_all_or_none(number, sink);
-    }
-
-    /// The new price of a plain order that changes nothing else and meets nobody there.
-    #[inline]
-    fn moves_only(&self, plan: &ReplacePlan) -> Option<i64> {
-        let order = &self.store.orders[plan.slot];
-        let book = &self.books[plan.number];
-        let plain = order.ext().is_none() && !order.has(flag::ALL_OR_NONE);
-        plan.limit.filter(|&price| {
-            plain
-                && plan.open == plan.leaves
-                && plan.limit != plan.old_limit
-                && book.algo == MatchAlgo::Fifo
-                && !self.would_cross(book, order.side(), price)
-        })
     }
 
     pub(crate) fn on_mass_cancel<S: EventSink + ?Sized>(

@@ -31,8 +31,8 @@ impl Exchange {
             return self.enter_stop(number, slot, sink);
         }
         match stop {
-            Some(stop) if !trails => self.store.attach(book, slot, Place::Stop, stop),
-            _ => self.store.attach(book, slot, Place::Trail, 0),
+            Some(stop) if !trails => self.store.wait(book, slot, Place::Stop, stop),
+            _ => self.store.wait(book, slot, Place::Trail, 0),
         }
     }
 

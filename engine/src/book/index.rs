@@ -110,12 +110,6 @@ impl IdIndex {
         &raw const self.entries[self.home(hash)]
     }
 
-    /// The handle that a probe of this hash most likely means, without looking at the order.
-    #[inline]
-    pub(crate) fn guess(&self, hash: u32) -> Option<u32> {
-        self.find(hash, |_| true)
-    }
-
     pub(crate) const fn live(&self) -> usize {
         self.live
     }

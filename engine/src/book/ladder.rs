@@ -12,7 +12,10 @@
 use super::slab::{NONE, Record, Slab};
 
 /// One node: the ranks that share `prefix`, split by the 6 bits above `height * 6`.
+///
+/// The head and what stands beside it share a cache line; an entry is in one of the four others.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Node {
     /// Which of the 64 children exist.
     bits: u64,
@@ -66,6 +69,14 @@ impl Node {
 }
 
 impl Record for Node {
+    const NULL: Self = Self {
+        bits: 0,
+        prefix: 0,
+        parent: NONE,
+        height: FREE,
+        children: [NONE; 64],
+    };
+
     fn set_free(&mut self, next: u32) {
         self.height = FREE;
         self.parent = next;
@@ -90,22 +101,49 @@ fn index(rank: u64, height: u32) -> usize {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ladder {
     root: u32,
-    /// The leaf used last: most operations stay near the touch and start here.
-    leaf: u32,
+    /// The leaves used last, by the low bits of their place: most operations stay near the touch and
+    /// start here. A leaf that goes leaves its entry first.
+    near: [u32; NEAR],
+}
+
+/// Four neighbouring leaves have entries of their own: 256 ranks.
+const NEAR: usize = 4;
+
+/// The entry of a rank's leaf.
+#[inline]
+fn near(rank: u64) -> usize {
+    (rank >> BITS) as usize % NEAR
 }
 
 impl Ladder {
     pub(crate) const EMPTY: Self = Self {
         root: NONE,
-        leaf: NONE,
+        near: [NONE; NEAR],
     };
 
     /// The value at `rank`.
     #[inline]
     pub(crate) fn get(&mut self, nodes: &Slab<Node>, rank: u64) -> Option<u32> {
         let leaf = self.find_leaf(nodes, rank)?;
-        self.leaf = leaf;
+        self.near[near(rank)] = leaf;
         nodes[leaf].get(index(rank, 0))
+    }
+
+    /// The value at `rank` if its leaf was used lately, else [`NONE`], or now and then a wrong one:
+    /// for hints.
+    #[inline]
+    pub(crate) fn guess(&self, nodes: &Slab<Node>, rank: u64) -> u32 {
+        nodes[self.near[near(rank)]].children[index(rank, 0)]
+    }
+
+    /// Where the head of the leaf of `rank` and its entry for `rank` are, if it was used lately.
+    #[inline]
+    pub(crate) fn addresses(&self, nodes: &Slab<Node>, rank: u64) -> (*const u64, *const u32) {
+        let leaf = &nodes[self.near[near(rank)]];
+        (
+            &raw const leaf.bits,
+            &raw const leaf.children[index(rank, 0)],
+        )
     }
 
     /// Adds a value at a rank that has none.
@@ -116,12 +154,12 @@ impl Ladder {
                 "rank {rank} is taken"
             );
             nodes[leaf].set(index(rank, 0), value);
-            self.leaf = leaf;
+            self.near[near(rank)] = leaf;
             return;
         }
         let leaf = nodes.insert(Node::new(rank, 0, NONE));
         nodes[leaf].set(index(rank, 0), value);
-        self.leaf = leaf;
+        self.near[near(rank)] = leaf;
         if self.root == NONE {
             self.root = leaf;
             return;
@@ -162,12 +200,13 @@ impl Ladder {
         let node = &mut nodes[leaf];
         node.bits &= !(1 << index(rank, 0));
         if node.bits != 0 {
-            self.leaf = leaf;
             return;
         }
         let parent = node.parent;
         nodes.remove(leaf);
-        self.leaf = NONE;
+        if self.near[near(rank)] == leaf {
+            self.near[near(rank)] = NONE;
+        }
         if parent == NONE {
             self.root = NONE;
             return;
@@ -209,9 +248,15 @@ impl Ladder {
 
     #[inline]
     fn find_leaf(&self, nodes: &Slab<Node>, rank: u64) -> Option<u32> {
-        if self.leaf != NONE && nodes[self.leaf].prefix == prefix(rank, 0) {
-            return Some(self.leaf);
+        let leaf = self.near[near(rank)];
+        if leaf != NONE && nodes[leaf].prefix == prefix(rank, 0) {
+            return Some(leaf);
         }
+        self.descend_to(nodes, rank)
+    }
+
+    #[cold]
+    fn descend_to(&self, nodes: &Slab<Node>, rank: u64) -> Option<u32> {
         let mut at = self.root;
         while at != NONE {
             let node = &nodes[at];
@@ -238,10 +283,10 @@ impl Ladder {
 
     /// Panics unless the trie is well formed; returns how many nodes it has.
     pub(crate) fn check(&self, nodes: &Slab<Node>) -> usize {
-        if self.leaf != NONE {
-            assert_eq!(nodes[self.leaf].height, 0, "the remembered leaf is one");
-            let found = self.find_leaf(nodes, nodes[self.leaf].base());
-            assert_eq!(found, Some(self.leaf), "the remembered leaf is in the trie");
+        for leaf in self.near.into_iter().filter(|&leaf| leaf != NONE) {
+            assert_eq!(nodes[leaf].height, 0, "a remembered leaf is one");
+            let found = self.descend_to(nodes, nodes[leaf].base());
+            assert_eq!(found, Some(leaf), "a remembered leaf is in the trie");
         }
         if self.root == NONE {
             0

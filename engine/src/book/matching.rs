@@ -141,8 +141,8 @@ impl Exchange {
     pub(crate) fn rest(&mut self, number: usize, slot: u32, limit: Option<i64>) {
         let book = &mut self.books[number];
         match limit {
-            Some(price) => self.store.attach(book, slot, Place::Book, price),
-            None => self.store.attach(book, slot, Place::Market, 0),
+            Some(price) => self.store.rest(book, slot, price),
+            None => self.store.wait(book, slot, Place::Market, 0),
         }
     }
 
@@ -464,7 +464,7 @@ impl Exchange {
     /// Open quantity of the orders of a queue that share it or uncross: all but all-or-none orders.
     pub(crate) fn shareable(&self, at: u32) -> u128 {
         let queue = &self.store.queues[at];
-        let mut open = queue.open;
+        let mut open = queue.open();
         if self.books[queue.book()].aon_resting > 0 {
             let mut slot = queue.head;
             while slot != NONE {
@@ -563,7 +563,7 @@ impl Exchange {
                     break;
                 }
             } else if simple {
-                probe.take(u64::try_from(queue.open).unwrap_or(u64::MAX), queue.price);
+                probe.take(u64::try_from(queue.open()).unwrap_or(u64::MAX), queue.price);
             } else if !self.reach_into(&mut probe, at, &mut plan) {
                 break;
             }

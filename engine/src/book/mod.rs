@@ -1,11 +1,15 @@
 //! One book per instrument, and the store that all books share.
 
+mod check;
+mod expiries;
+pub(crate) mod ids;
 pub(crate) mod index;
 pub(crate) mod ladder;
 pub(crate) mod matching;
 pub(crate) mod order;
 pub(crate) mod slab;
 pub(crate) mod store;
+mod touched;
 
 use tessera_types::{Instrument, MatchAlgo, Phase, Price, Side};
 
@@ -41,13 +45,12 @@ impl Half {
     }
 }
 
-/// The book of one instrument. What every order touches comes first.
+/// The book of one instrument: what every order touches, in two cache lines.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Book {
     /// Bids, asks.
     pub(crate) sides: [Half; 2],
-    pub(crate) tick: i64,
-    pub(crate) lot: u64,
     pub(crate) min_price: i64,
     pub(crate) max_price: i64,
     pub(crate) min_qty: u64,
@@ -64,8 +67,12 @@ pub(crate) struct Book {
     pub(crate) algo: MatchAlgo,
     /// It has a volatility guard.
     pub(crate) guarded: bool,
+    /// Tick and lot are 1.
+    pub(crate) unit_steps: bool,
     pub(crate) rest: Box<BookRest>,
 }
+
+const _: () = assert!(size_of::<Book>() == 128);
 
 /// What few orders touch.
 #[derive(Debug)]
@@ -93,8 +100,6 @@ impl Book {
     pub(crate) fn new(number: u32, instrument: Instrument) -> Self {
         Self {
             sides: [Half::EMPTY; 2],
-            tick: instrument.tick,
-            lot: instrument.lot,
             min_price: instrument.min_price.ticks(),
             max_price: instrument.max_price.ticks(),
             min_qty: instrument.min_qty.lots(),
@@ -106,6 +111,7 @@ impl Book {
             phase: Phase::Continuous,
             algo: instrument.algo,
             guarded: instrument.volatility.is_some(),
+            unit_steps: instrument.tick == 1 && instrument.lot == 1,
             rest: Box::new(BookRest {
                 ref_price: instrument.ref_price.map(Price::ticks),
                 instrument,
@@ -133,10 +139,16 @@ impl Book {
         &self.sides[side as usize]
     }
 
+    /// True when a change of an order that does not trade concerns this order alone.
+    #[inline]
+    pub(crate) fn is_simple(&self) -> bool {
+        self.phase == Phase::Continuous && self.aon_resting == 0
+    }
+
     /// True when the price lies on the tick and inside the bounds.
     #[inline]
     pub(crate) fn price_fits(&self, price: i64) -> bool {
-        (self.tick == 1 || price % self.tick == 0)
+        (self.unit_steps || price % self.rest.instrument.tick == 0)
             && self.min_price <= price
             && price <= self.max_price
     }
@@ -144,7 +156,7 @@ impl Book {
     /// True when the quantity is a multiple of the lot.
     #[inline]
     pub(crate) fn on_lot(&self, qty: u64) -> bool {
-        self.lot == 1 || qty.is_multiple_of(self.lot)
+        self.unit_steps || qty.is_multiple_of(self.rest.instrument.lot)
     }
 
     /// True when an order may have this total.
@@ -158,26 +170,14 @@ impl Book {
     /// Counted in steps of the tick, so that neighbouring prices share a leaf whatever the tick is.
     #[inline]
     pub(crate) fn rank(&self, side: Side, price: i64) -> u64 {
-        let step = if self.tick == 1 {
+        let step = if self.unit_steps {
             price
         } else {
-            price.div_euclid(self.tick)
+            price.div_euclid(self.rest.instrument.tick)
         };
         let rising = step.cast_unsigned() ^ 1 << 63;
-        match side {
-            Side::Buy => !rising,
-            Side::Sell => rising,
-        }
-    }
-
-    /// The ladder for a place, or none for the waiting rooms without one.
-    #[inline]
-    pub(crate) fn half(&mut self, place: Place, side: Side) -> Option<&mut Half> {
-        match place {
-            Place::Book => Some(&mut self.sides[side as usize]),
-            Place::Stop => Some(&mut self.rest.stops[side as usize]),
-            Place::Market | Place::Trail => None,
-        }
+        // Turned round for the buy side, without a branch that no predictor can guess.
+        rising ^ (side as u64).wrapping_sub(1)
     }
 
     /// The waiting room for a place without a ladder.
@@ -192,9 +192,8 @@ impl Book {
 /// True when an incoming order of this side with this limit trades at `price`.
 #[inline]
 pub(crate) fn crosses(incoming: Side, limit: Option<i64>, price: i64) -> bool {
-    match (incoming, limit) {
-        (_, None) => true,
-        (Side::Buy, Some(limit)) => price <= limit,
-        (Side::Sell, Some(limit)) => price >= limit,
-    }
+    let Some(limit) = limit else { return true };
+    // For a seller both prices turned round, without a branch that no predictor can guess.
+    let turn = -(incoming as i64);
+    price ^ turn <= limit ^ turn
 }

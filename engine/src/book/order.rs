@@ -1,8 +1,8 @@
 //! The records of the store: orders, what few of them need besides, and the queues they stand in.
 
 use tessera_types::{
-    AccountId, ClOrdId, ExecInst, InstrumentId, NewOrder, OrdType, OrderId, Price, Qty, SelfMatch,
-    SessionId, Side, TimeInForce,
+    AccountId, ClOrdId, Event, ExecInst, InstrumentId, NewOrder, OrdType, OrderId, Price, Qty,
+    SelfMatch, SessionId, Side, TimeInForce,
 };
 
 use super::slab::{NONE, Record};
@@ -183,6 +183,17 @@ impl Order {
     }
 
     #[inline]
+    pub(crate) fn add_plain_cum(&mut self, qty: u64) {
+        debug_assert!(!self.has(flag::EXT));
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the caller has looked that it fits"
+        )]
+        let qty = qty as u32;
+        self.extra += qty;
+    }
+
+    #[inline]
     pub(crate) fn set_plain_cum(&mut self, cum: u32) {
         debug_assert!(!self.has(flag::EXT));
         self.extra = cum;
@@ -190,6 +201,18 @@ impl Order {
 }
 
 impl Record for Order {
+    const NULL: Self = Self {
+        id: 0,
+        cl_ord_id: 0,
+        leaves: 0,
+        account: 0,
+        owner: 0,
+        next: NONE,
+        prev: NONE,
+        queue: NONE,
+        extra: 0,
+    };
+
     fn set_free(&mut self, next: u32) {
         self.id = 0;
         self.next = next;
@@ -266,6 +289,8 @@ impl Ext {
 }
 
 impl Record for Ext {
+    const NULL: Self = Self::PLAIN;
+
     fn set_free(&mut self, next: u32) {
         self.free = Some(next);
     }
@@ -297,8 +322,8 @@ pub(crate) enum Place {
 pub(crate) struct Queue {
     /// What market data shows.
     pub(crate) visible: u128,
-    /// With the hidden part of icebergs.
-    pub(crate) open: u128,
+    /// The hidden part of icebergs.
+    pub(crate) hidden: u128,
     /// Price in ticks; the trigger in a queue of stops; 0 in the other waiting rooms.
     pub(crate) price: i64,
     /// Rank of the price on its ladder.
@@ -327,7 +352,7 @@ impl Queue {
     ) -> Self {
         Self {
             visible: 0,
-            open: 0,
+            hidden: 0,
             price,
             rank,
             head: NONE,
@@ -395,6 +420,31 @@ impl Queue {
         Price::from_ticks(self.price)
     }
 
+    /// What the queue is as a level of a book.
+    #[inline]
+    pub(crate) fn event(&self) -> Event {
+        Event::Level {
+            instrument: self.instrument(),
+            side: self.side(),
+            price: self.price(),
+            qty: self.shown(),
+            orders: self.orders,
+        }
+    }
+
+    /// Changes one order's part in the sums: (open, visible) of it before and after.
+    #[inline]
+    pub(crate) fn change(&mut self, before: (u64, u64), after: (u64, u64)) {
+        self.visible = self.visible - u128::from(before.1) + u128::from(after.1);
+        self.hidden = self.hidden - u128::from(before.0 - before.1) + u128::from(after.0 - after.1);
+    }
+
+    /// All that is open.
+    #[inline]
+    pub(crate) const fn open(&self) -> u128 {
+        self.visible + self.hidden
+    }
+
     /// The visible quantity as events and depth show it.
     #[inline]
     pub(crate) fn shown(&self) -> Qty {
@@ -403,6 +453,11 @@ impl Queue {
 }
 
 impl Record for Queue {
+    const NULL: Self = Self {
+        orders: QUEUE_FREE,
+        ..Self::new(0, Place::Book, Side::Buy, 0, 0)
+    };
+
     fn set_free(&mut self, next: u32) {
         self.orders = QUEUE_FREE;
         self.head = next;

@@ -3,14 +3,20 @@
 //! Half the width of a pointer, so that links fit beside the data in one cache line, and nothing is
 //! allocated once the vector has reached its working size. Freed records form a last-in first-out
 //! list through their own memory: the record reused next is the one most likely still in cache.
+//!
+//! Record 0 stands for "none" and is never handed out. It exists all the same, so that code which
+//! follows a link need not ask first whether there is one: what it reads there means nothing, and what
+//! it writes there nobody reads. A queue is linked and unlinked without a branch that way.
 
 use core::ops::{Index, IndexMut};
 
 /// No record.
-pub(crate) const NONE: u32 = u32::MAX;
+pub(crate) const NONE: u32 = 0;
 
 /// A record that can remember the next free one while it is unused.
 pub(crate) trait Record {
+    /// What stands in the place of [`NONE`].
+    const NULL: Self;
     /// Turns the record into a free one that points at `next`.
     fn set_free(&mut self, next: u32);
     /// The next free record, when this one is free.
@@ -26,9 +32,11 @@ pub(crate) struct Slab<T> {
 }
 
 impl<T: Record> Slab<T> {
-    pub(crate) fn with_capacity(records: usize) -> Self {
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        let mut records = Vec::with_capacity(capacity.saturating_add(1));
+        records.push(T::NULL);
         Self {
-            records: Vec::with_capacity(records),
+            records,
             free: NONE,
             live: 0,
         }
@@ -48,8 +56,6 @@ impl<T: Record> Slab<T> {
             return handle;
         }
         let handle = u32::try_from(self.records.len())
-            .ok()
-            .filter(|&handle| handle != NONE)
             .expect("orders are bounded by MAX_ORDERS, and every other record by the orders");
         self.records.push(record);
         handle
@@ -77,6 +83,7 @@ impl<T: Record> Slab<T> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         (0u32..)
             .zip(&self.records)
+            .skip(1)
             .filter(|(_, record)| record.next_free().is_none())
     }
 
@@ -97,7 +104,11 @@ impl<T: Record> Slab<T> {
             count += 1;
             assert!(count <= self.records.len(), "the free list is a ring");
         }
-        assert_eq!(self.live + count, self.records.len(), "records are lost");
+        assert_eq!(
+            1 + self.live + count,
+            self.records.len(),
+            "records are lost"
+        );
         assert_eq!(self.iter().count(), self.live, "live count");
     }
 }

@@ -1,17 +1,22 @@
-//! The store of live orders: records, queues, ladders, ids, expiries, and the hash over them.
+//! The store of live orders: records, queues, ladders, ids, and the hash over them.
 //!
 //! Every change of an order's place or quantity goes through here, so that sums of the queues, the
 //! index, the list of touched levels and the state hash cannot drift apart. What *should* change is
 //! decided elsewhere.
 
-use tessera_types::{AccountId, Event, MatchAlgo, OrderId, Price, Qty, SessionId, Side};
+use core::hint::select_unpredictable;
 
+use tessera_types::{AccountId, Event, EventSink, MatchAlgo, OrderId, Price, SessionId, Side};
+
+use super::expiries::Expiries;
+use super::ids::ClientIds;
 use super::index::IdIndex;
-use super::ladder::{Ladder, Node};
+use super::ladder::Node;
 use super::order::{Ext, Order, Place, Queue, flag};
-use super::slab::{NONE, Record, Slab};
+use super::slab::{NONE, Slab};
+use super::touched::Touched;
 use super::{Book, Half};
-use crate::digest::{StateSum, mix};
+use crate::digest::{StateSum, combine, fold_product, key, lead, trail};
 
 /// Most live orders: what the handles and the sums of the queues are made for.
 pub(crate) const MAX_ORDERS: usize = 1 << 28;
@@ -23,53 +28,20 @@ pub(crate) struct Store {
     pub(crate) exts: Slab<Ext>,
     pub(crate) queues: Slab<Queue>,
     pub(crate) nodes: Slab<Node>,
-    pub(crate) ids: IdIndex,
+    pub(crate) ids: ClientIds,
     /// Orders by the exchange's id; made when somebody first names an order so, since most venues'
     /// flows never do and it would cost every order a cache line.
     order_ids: Option<IdIndex>,
     seed: u64,
     /// Live quotes by instrument, side and owner.
-    quotes: IdIndex,
-    touched: Vec<Touched>,
+    pub(crate) quotes: IdIndex,
+    pub(crate) touched: Touched,
     /// Books whose auction this command has touched in another way than by a level.
     pub(crate) auctions_touched: Vec<u32>,
     sum: StateSum,
-    expiries: Ladder,
-    deadlines: Slab<Deadline>,
-    /// The first deadline, `u64::MAX` when there is none.
-    pub(crate) next_expiry: u64,
+    pub(crate) expiries: Expiries,
     /// Live orders of each session, by its number.
     live: Vec<u32>,
-}
-
-/// A level before the command that is being applied.
-#[derive(Clone, Copy, Debug)]
-struct Touched {
-    price: i64,
-    qty: Qty,
-    /// Instrument and side, in the order of level events.
-    home: u32,
-    queue: u32,
-    orders: u32,
-}
-
-/// The orders that end at one time.
-#[derive(Debug)]
-struct Deadline {
-    time: u64,
-    head: u32,
-    tail: u32,
-}
-
-impl Record for Deadline {
-    fn set_free(&mut self, next: u32) {
-        self.head = NONE;
-        self.tail = next;
-    }
-
-    fn next_free(&self) -> Option<u32> {
-        (self.head == NONE).then_some(self.tail)
-    }
 }
 
 impl Store {
@@ -79,22 +51,21 @@ impl Store {
             exts: Slab::with_capacity(0),
             queues: Slab::with_capacity(256),
             nodes: Slab::with_capacity(16),
-            ids: IdIndex::new(seed, orders),
+            ids: ClientIds::new(seed),
             order_ids: None,
             seed,
             quotes: IdIndex::new(seed, 0),
-            touched: Vec::with_capacity(64),
+            touched: Touched::new(),
             auctions_touched: Vec::new(),
             sum: StateSum::default(),
-            expiries: Ladder::EMPTY,
-            deadlines: Slab::with_capacity(0),
-            next_expiry: u64::MAX,
+            expiries: Expiries::new(),
             live: vec![0],
         }
     }
 
     /// Makes room to count the orders of a session.
     pub(crate) fn expect_session(&mut self, session: SessionId) {
+        self.ids.expect_session(session.get());
         let sessions = session.get() as usize + 1;
         if self.live.len() < sessions {
             self.live.resize(sessions, 0);
@@ -113,11 +84,10 @@ impl Store {
     /// The order that a session calls `cl_ord_id`.
     #[inline]
     pub(crate) fn find(&self, session: SessionId, cl_ord_id: u64) -> Option<u32> {
-        self.ids
-            .find(self.ids.hash(session.get(), cl_ord_id), |slot| {
-                let order = &self.orders[slot];
-                order.cl_ord_id == cl_ord_id && order.session() == session
-            })
+        self.ids.find(session.get(), cl_ord_id, |slot| {
+            let order = &self.orders[slot];
+            order.cl_ord_id == cl_ord_id && order.session() == session
+        })
     }
 
     /// The order with the exchange's id. The first call reads every order to build an index.
@@ -239,9 +209,10 @@ impl Store {
             return;
         }
         order.set(flag::INDEXED, true);
-        self.live[order.session().get() as usize] += 1;
-        let hash = self.ids.hash(order.session().get(), order.cl_ord_id);
-        self.ids.insert(hash, slot);
+        let (session, id) = (order.session().get(), order.cl_ord_id);
+        self.live[session as usize] += 1;
+        self.index_id(session, id, slot);
+        let order = &self.orders[slot];
         if let Some(index) = &mut self.order_ids {
             index.insert(index.hash(0, order.id), slot);
         }
@@ -256,11 +227,20 @@ impl Store {
     }
 
     #[inline]
+    fn index_id(&mut self, session: u32, id: u64, slot: u32) {
+        let orders = &self.orders;
+        self.ids
+            .insert(session, id, slot, |other| orders[other].cl_ord_id);
+    }
+
+    #[inline]
     fn forget_id(&mut self, instrument: u32, slot: u32) {
         let order = &self.orders[slot];
-        self.live[order.session().get() as usize] -= 1;
+        let (session, id) = (order.session().get(), order.cl_ord_id);
+        self.live[session as usize] -= 1;
+        let orders = &self.orders;
         self.ids
-            .remove(self.ids.hash(order.session().get(), order.cl_ord_id), slot);
+            .remove(session, id, slot, |other| orders[other].cl_ord_id);
         if let Some(index) = &mut self.order_ids {
             index.remove(index.hash(0, order.id), slot);
         }
@@ -279,195 +259,182 @@ impl Store {
         let order = &self.orders[slot];
         let queued = order.queue != NONE;
         if queued {
-            self.sum.subtract(self.fact(slot));
+            let fact = self.fact(slot);
+            self.sum.subtract(fact);
         }
         let order = &mut self.orders[slot];
         let space = order.session().get();
+        let old = core::mem::replace(&mut order.cl_ord_id, cl_ord_id);
         if order.has(flag::INDEXED) {
-            self.ids.remove(self.ids.hash(space, order.cl_ord_id), slot);
-            self.ids.insert(self.ids.hash(space, cl_ord_id), slot);
+            let orders = &self.orders;
+            self.ids
+                .remove(space, old, slot, |other| orders[other].cl_ord_id);
+            self.index_id(space, cl_ord_id, slot);
         }
-        order.cl_ord_id = cl_ord_id;
         if queued {
-            self.sum.add(self.fact(slot));
+            let fact = self.fact(slot);
+            self.sum.add(fact);
         }
-    }
-
-    // ---- expiries ----
-
-    fn arm_expiry(&mut self, slot: u32, ext: u32) {
-        let time = self.exts[ext].expire;
-        if time == 0 {
-            return;
-        }
-        if let Some(deadline) = self.expiries.get(&self.nodes, time) {
-            // Orders arm in order of acceptance, so the end of the list is the place by age.
-            let tail = self.deadlines[deadline].tail;
-            self.exts[ext].expire_prev = tail;
-            if let Some(ext) = self.orders[tail].ext() {
-                self.exts[ext].expire_next = slot;
-            }
-            self.deadlines[deadline].tail = slot;
-        } else {
-            let deadline = self.deadlines.insert(Deadline {
-                time,
-                head: slot,
-                tail: slot,
-            });
-            self.expiries.insert(&mut self.nodes, time, deadline);
-            self.next_expiry = self.next_expiry.min(time);
-        }
-    }
-
-    fn disarm_expiry(&mut self, slot: u32, ext: u32) {
-        let Ext {
-            expire: time,
-            expire_next: next,
-            expire_prev: prev,
-            ..
-        } = self.exts[ext];
-        if time == 0 {
-            return;
-        }
-        let deadline = self
-            .expiries
-            .get(&self.nodes, time)
-            .expect("an order that expires is listed under its time");
-        if let Some(ext) = self.ext_of(next) {
-            self.exts[ext].expire_prev = prev;
-        } else {
-            self.deadlines[deadline].tail = prev;
-        }
-        if let Some(ext) = self.ext_of(prev) {
-            self.exts[ext].expire_next = next;
-        } else {
-            debug_assert_eq!(self.deadlines[deadline].head, slot);
-            self.deadlines[deadline].head = next;
-        }
-        if self.deadlines[deadline].head == NONE {
-            // An empty list looks like a free record; give it a head for the moment.
-            self.deadlines[deadline].head = slot;
-            self.deadlines.remove(deadline);
-            self.expiries.remove(&mut self.nodes, time);
-            let first = self.expiries.first(&self.nodes);
-            self.next_expiry = first.map_or(u64::MAX, |first| self.deadlines[first].time);
-        }
-    }
-
-    fn ext_of(&self, slot: u32) -> Option<u32> {
-        if slot == NONE {
-            None
-        } else {
-            self.orders[slot].ext()
-        }
-    }
-
-    /// The order that ends first at or before `now`: by time, then by age.
-    pub(crate) fn due(&self, now: u64) -> Option<u32> {
-        if self.next_expiry > now {
-            return None;
-        }
-        self.expiries
-            .first(&self.nodes)
-            .map(|deadline| self.deadlines[deadline].head)
     }
 
     // ---- queues ----
 
-    /// Puts an order at the end of a queue.
-    pub(crate) fn attach(&mut self, book: &mut Book, slot: u32, place: Place, price: i64) {
+    /// Puts an order at the end of its level.
+    #[inline]
+    pub(crate) fn rest(&mut self, book: &mut Book, slot: u32, price: i64) {
         self.publish(book.number, slot);
         let side = self.orders[slot].side();
-        let at = self.queue_for(book, place, side, price);
-        if place == Place::Book {
-            self.touch(at);
-            if book.algo == MatchAlgo::TopProRata
-                && book.side(side).best == at
-                && self.queues[at].orders == 0
-            {
-                book.rest.top[side as usize] = self.orders[slot].id;
-            }
-        }
-        let order = &self.orders[slot];
-        let (shown, leaves) = (self.shown(order), order.leaves);
-        let aon = order.has(flag::ALL_OR_NONE);
-        let queue = &mut self.queues[at];
-        queue.visible += u128::from(shown);
-        queue.open += u128::from(leaves);
-        queue.orders += 1;
-        self.link_last(slot, at, place);
-        self.sum.add(self.fact(slot));
+        let at = self.level(book, side, price);
+        self.touched.note(&mut self.queues, at);
+        self.join(book, slot, at);
+    }
+
+    /// Puts an order into a waiting room: a stop under its trigger, the others without a price.
+    pub(crate) fn wait(&mut self, book: &mut Book, slot: u32, place: Place, price: i64) {
+        debug_assert_ne!(place, Place::Book);
+        self.publish(book.number, slot);
+        let side = self.orders[slot].side();
+        let at = self.room(book, place, side, price);
         match place {
-            Place::Book => book.aon_resting += u32::from(aon),
-            Place::Stop | Place::Trail => book.stops_waiting += 1,
             Place::Market => {
-                book.rest.aon_waiting += u32::from(aon);
+                book.rest.aon_waiting += u32::from(self.orders[slot].has(flag::ALL_OR_NONE));
                 self.auctions_touched.push(book.number);
             }
+            _ => book.stops_waiting += 1,
         }
+        self.link(slot, at, place == Place::Market);
     }
 
     /// Takes an order out of its queue; the record stays.
     pub(crate) fn detach(&mut self, book: &mut Book, slot: u32) {
-        self.sum.subtract(self.fact(slot));
-        let order = &self.orders[slot];
-        let at = order.queue;
+        let at = self.orders[slot].queue;
         let place = self.queues[at].place();
+        if place == Place::Book {
+            self.touched.note(&mut self.queues, at);
+            self.leave(book, slot);
+            return;
+        }
         match place {
-            Place::Book => {
-                book.aon_resting -= u32::from(order.has(flag::ALL_OR_NONE));
-                self.touch(at);
-            }
-            Place::Stop | Place::Trail => book.stops_waiting -= 1,
             Place::Market => {
-                book.rest.aon_waiting -= u32::from(order.has(flag::ALL_OR_NONE));
+                book.rest.aon_waiting -= u32::from(self.orders[slot].has(flag::ALL_OR_NONE));
                 self.auctions_touched.push(book.number);
             }
+            _ => book.stops_waiting -= 1,
         }
-        let order = &self.orders[slot];
-        let (shown, leaves) = (self.shown(order), order.leaves);
-        let queue = &mut self.queues[at];
-        queue.visible -= u128::from(shown);
-        queue.open -= u128::from(leaves);
-        queue.orders -= 1;
-        self.unlink(slot, at, place);
-        self.orders[slot].queue = NONE;
+        self.unlink(slot, at, place == Place::Market);
         if self.queues[at].orders == 0 {
-            self.drop_queue(book, at);
+            self.drop_room(book, at, place);
         }
-    }
-
-    /// Moves a plain order of the book to the end of the queue at another price: what
-    /// [`detach`](Self::detach) and [`attach`](Self::attach) do, for the most frequent request.
-    pub(crate) fn reprice(&mut self, book: &mut Book, slot: u32, price: i64) {
-        self.sum.subtract(self.fact(slot));
-        let order = &self.orders[slot];
-        debug_assert!(order.ext().is_none() && !order.has(flag::ALL_OR_NONE));
-        let (from, side, leaves) = (order.queue, order.side(), u128::from(order.leaves));
-        self.touch(from);
-        let queue = &mut self.queues[from];
-        queue.visible -= leaves;
-        queue.open -= leaves;
-        queue.orders -= 1;
-        let empty = queue.orders == 0;
-        self.unlink(slot, from, Place::Book);
-        if empty {
-            self.drop_queue(book, from);
-        }
-        let to = self.queue_for(book, Place::Book, side, price);
-        self.touch(to);
-        let queue = &mut self.queues[to];
-        queue.visible += leaves;
-        queue.open += leaves;
-        queue.orders += 1;
-        self.link_last(slot, to, Place::Book);
-        self.sum.add(self.fact(slot));
     }
 
     /// Ends a live order: out of its queue, out of the index, record freed.
+    #[inline]
     pub(crate) fn end(&mut self, book: &mut Book, slot: u32) {
         self.detach(book, slot);
         self.remove(book, slot);
+    }
+
+    // The three changes that make up nearly every flow. When nothing else happens in the command,
+    // the level's event is known at once and nothing need be noted as touched.
+
+    /// Stores a plain order at the end of its level: what the level is now.
+    #[inline]
+    pub(crate) fn rest_alone(
+        &mut self,
+        book: &mut Book,
+        mut order: Order,
+        side: Side,
+        price: i64,
+    ) -> Event {
+        debug_assert!(order.ext().is_none() && !order.has(flag::QUOTE | flag::ALL_OR_NONE));
+        let at = self.level(book, side, price);
+        if book.algo == MatchAlgo::TopProRata {
+            self.note_top(book, &order, at);
+        }
+        order.set(flag::INDEXED, true);
+        let (session, client_id, id, leaves) = (
+            order.session().get(),
+            order.cl_ord_id,
+            order.id,
+            order.leaves,
+        );
+        let queue = &mut self.queues[at];
+        self.sum.add(fact(&order, queue, &Parts::plain(leaves, 0)));
+        queue.visible += u128::from(leaves);
+        queue.orders += 1;
+        let event = queue.event();
+        let slot = self.orders.insert(order);
+        self.chain(slot, at, true);
+        self.live[session as usize] += 1;
+        self.index_id(session, client_id, slot);
+        if let Some(index) = &mut self.order_ids {
+            index.insert(index.hash(0, id), slot);
+        }
+        event
+    }
+
+    /// Ends a plain order of the book: what its level is now.
+    #[inline]
+    pub(crate) fn end_alone(&mut self, book: &mut Book, slot: u32) -> Event {
+        let level = self.leave(book, slot);
+        self.remove(book, slot);
+        level
+    }
+
+    /// Moves a plain order of the book to the end of another level, and tells what both levels are
+    /// now, the lower price first.
+    #[inline]
+    pub(crate) fn move_alone<S: EventSink + ?Sized>(
+        &mut self,
+        book: &mut Book,
+        slot: u32,
+        price: i64,
+        sink: &mut S,
+    ) {
+        let order = &self.orders[slot];
+        debug_assert!(order.ext().is_none() && !order.has(flag::ALL_OR_NONE));
+        let (from, side, leaves, own) = (order.queue, order.side(), order.leaves, own(order.id));
+        self.unchain(slot, from, true);
+        let queue = &mut self.queues[from];
+        queue.visible -= u128::from(leaves);
+        queue.orders -= 1;
+        let (old, old_orders, old_shown) = (queue.price, queue.orders, queue.shown());
+        // Of the order's fact the price alone is another.
+        let step = price.wrapping_sub(old).cast_unsigned();
+        self.sum
+            .add(own.wrapping_mul(key(PRICE).wrapping_mul(step)));
+        if old_orders == 0 {
+            self.close(&mut book.sides[side as usize], from);
+        }
+        let to = self.level(book, side, price);
+        self.chain(slot, to, true);
+        let queue = &mut self.queues[to];
+        queue.visible += u128::from(leaves);
+        queue.orders += 1;
+        let (new_orders, new_shown) = (queue.orders, queue.shown());
+        let instrument = queue.instrument();
+        // Nobody can predict whether it rises or falls.
+        let rises = price > old;
+        sink.emit(Event::Level {
+            instrument,
+            side,
+            price: Price::from_ticks(select_unpredictable(rises, old, price)),
+            qty: select_unpredictable(rises, old_shown, new_shown),
+            orders: select_unpredictable(rises, old_orders, new_orders),
+        });
+        sink.emit(Event::Level {
+            instrument,
+            side,
+            price: Price::from_ticks(select_unpredictable(rises, price, old)),
+            qty: select_unpredictable(rises, new_shown, old_shown),
+            orders: select_unpredictable(rises, new_orders, old_orders),
+        });
+    }
+
+    /// True when no level has been touched by this command so far.
+    #[inline]
+    pub(crate) fn untouched(&self) -> bool {
+        self.touched.is_empty()
     }
 
     /// Books a fill of an order in the book. Returns true when it was filled whole and has ended.
@@ -475,26 +442,44 @@ impl Store {
     /// An iceberg whose slice is gone shows the next one at the end of the queue.
     #[inline]
     pub(crate) fn fill(&mut self, book: &mut Book, slot: u32, qty: u64) -> bool {
-        let at = self.orders[slot].queue;
-        if self.queues[at].place() == Place::Book {
-            self.touch(at);
-        }
-        if self.orders[slot].leaves == qty {
+        let order = &self.orders[slot];
+        if order.leaves == qty {
             self.end(book, slot);
             return true;
         }
-        self.sum.subtract(self.fact(slot));
-        let queue = &mut self.queues[at];
-        queue.open -= u128::from(qty);
+        let at = order.queue;
+        let queue = &self.queues[at];
+        if queue.place() == Place::Book {
+            self.touched.note(&mut self.queues, at);
+        }
+        if order.has(flag::EXT) || order.plain_cum() + qty > u64::from(u32::MAX) {
+            self.fill_part_of(slot, at, qty);
+            return false;
+        }
+        let order = &mut self.orders[slot];
+        order.leaves -= qty;
+        order.add_plain_cum(qty);
+        // Less open, less visible, more filled: three words of the order's fact.
+        self.sum
+            .add(own(order.id).wrapping_mul(FILLED.wrapping_mul(qty)));
+        self.queues[at].visible -= u128::from(qty);
+        false
+    }
+
+    /// The same for an order whose fills, slices or deadline are kept apart.
+    fn fill_part_of(&mut self, slot: u32, at: u32, qty: u64) {
+        let fact = self.fact(slot);
+        self.sum.subtract(fact);
+        let before = self.shown(&self.orders[slot]);
         let order = &mut self.orders[slot];
         order.leaves -= qty;
         let leaves = order.leaves;
         self.add_cum(slot, qty);
-        let queue = &mut self.queues[at];
-        match self.orders[slot].ext() {
-            Some(ext) if self.exts[ext].display != 0 => {
-                let ext = &mut self.exts[ext];
-                let before = ext.shown;
+        let mut after = leaves;
+        let mut slice_gone = false;
+        if let Some(ext) = self.orders[slot].ext() {
+            let ext = &mut self.exts[ext];
+            if ext.display != 0 {
                 if qty < before {
                     ext.shown -= qty;
                 } else {
@@ -503,15 +488,16 @@ impl Store {
                     let begun = (qty - before) % ext.display;
                     ext.shown = (ext.display - begun).min(leaves);
                 }
-                queue.visible = queue.visible - u128::from(before) + u128::from(ext.shown);
-                if qty >= before {
-                    self.move_last(slot, at);
-                }
+                after = ext.shown;
+                slice_gone = qty >= before;
             }
-            _ => queue.visible -= u128::from(qty),
         }
-        self.sum.add(self.fact(slot));
-        false
+        self.queues[at].change((leaves + qty, before), (leaves, after));
+        let fact = self.fact(slot);
+        self.sum.add(fact);
+        if slice_gone {
+            self.move_last(slot, at);
+        }
     }
 
     /// Lowers what is open of a queued order, hidden quantity first; its place stays. `qty` is less
@@ -519,14 +505,15 @@ impl Store {
     pub(crate) fn shrink(&mut self, slot: u32, qty: u64) {
         let at = self.orders[slot].queue;
         match self.queues[at].place() {
-            Place::Book => self.touch(at),
+            Place::Book => self.touched.note(&mut self.queues, at),
             Place::Market => {
                 let number = self.queues[at].instrument().get();
                 self.auctions_touched.push(number);
             }
             Place::Stop | Place::Trail => {}
         }
-        self.sum.subtract(self.fact(slot));
+        let fact = self.fact(slot);
+        self.sum.subtract(fact);
         let before = self.shown(&self.orders[slot]);
         let order = &mut self.orders[slot];
         debug_assert!(qty < order.leaves);
@@ -537,10 +524,9 @@ impl Store {
             ext.shown = ext.shown.min(leaves);
         }
         let after = self.shown(&self.orders[slot]);
-        let queue = &mut self.queues[at];
-        queue.open -= u128::from(qty);
-        queue.visible = queue.visible - u128::from(before) + u128::from(after);
-        self.sum.add(self.fact(slot));
+        self.queues[at].change((leaves + qty, before), (leaves, after));
+        let fact = self.fact(slot);
+        self.sum.add(fact);
     }
 
     /// Sets open and filled quantity of an order that stands in no queue.
@@ -586,21 +572,25 @@ impl Store {
 
     /// Changes a queued order in a way that leaves its queue alone.
     pub(crate) fn amend(&mut self, slot: u32, change: impl FnOnce(&mut Order, Option<&mut Ext>)) {
-        self.sum.subtract(self.fact(slot));
+        let fact = self.fact(slot);
+        self.sum.subtract(fact);
         let order = &mut self.orders[slot];
         let ext = order.ext();
         change(order, ext.map(|ext| &mut self.exts[ext]));
-        self.sum.add(self.fact(slot));
+        let fact = self.fact(slot);
+        self.sum.add(fact);
     }
 
     /// Makes an order's fills count no more, as a kept quote asks.
     pub(crate) fn forget_fills(&mut self, slot: u32) {
-        self.sum.subtract(self.fact(slot));
+        let fact = self.fact(slot);
+        self.sum.subtract(fact);
         match self.orders[slot].ext() {
             None => self.orders[slot].set_plain_cum(0),
             Some(ext) => self.exts[ext].cum = 0,
         }
-        self.sum.add(self.fact(slot));
+        let fact = self.fact(slot);
+        self.sum.add(fact);
     }
 
     #[inline]
@@ -621,185 +611,185 @@ impl Store {
         }
     }
 
+    // ---- levels and waiting rooms ----
+
+    /// The level of a price, begun when there is none.
     #[inline]
-    fn queue_for(&mut self, book: &mut Book, place: Place, side: Side, price: i64) -> u32 {
-        let number = book.number;
-        match place {
-            Place::Book | Place::Stop => {
-                // Buy stops are elected from the lowest up, so they stand as asks do.
-                let ranked = if place == Place::Book {
-                    side
-                } else {
-                    side.opposite()
-                };
-                let rank = book.rank(ranked, price);
-                let Some(half) = book.half(place, side) else {
-                    unreachable!("both have ladders")
-                };
-                if half.best != NONE && self.queues[half.best].rank == rank {
-                    return half.best;
-                }
-                if let Some(at) = half.ladder.get(&self.nodes, rank) {
-                    return at;
-                }
-                let at = self
-                    .queues
-                    .insert(Queue::new(number, place, side, price, rank));
-                half.ladder.insert(&mut self.nodes, rank, at);
-                if half.best == NONE || rank < self.queues[half.best].rank {
-                    half.best = at;
-                }
-                at
-            }
-            Place::Market | Place::Trail => {
-                let room = book.room(place, side);
-                if *room == NONE {
-                    *room = self.queues.insert(Queue::new(number, place, side, 0, 0));
-                }
-                *room
-            }
+    fn level(&mut self, book: &mut Book, side: Side, price: i64) -> u32 {
+        let rank = book.rank(side, price);
+        let half = &mut book.sides[side as usize];
+        if let Some(at) = half.ladder.get(&self.nodes, rank) {
+            return at;
         }
+        let queue = Queue::new(book.number, Place::Book, side, price, rank);
+        self.begin(half, queue)
     }
 
-    fn drop_queue(&mut self, book: &mut Book, at: u32) {
-        let queue = &self.queues[at];
-        let (place, side, rank) = (queue.place(), queue.side(), queue.rank);
-        if let Some(half) = book.half(place, side) {
-            if half.best == at {
-                half.best = half.ladder.next(&self.nodes, rank).unwrap_or(NONE);
-            }
-            half.ladder.remove(&mut self.nodes, rank);
-        } else {
-            *book.room(place, side) = NONE;
+    /// Adds a queue to a ladder.
+    fn begin(&mut self, half: &mut Half, queue: Queue) -> u32 {
+        let rank = queue.rank;
+        let first = half.best == NONE || rank < self.queues[half.best].rank;
+        let at = self.queues.insert(queue);
+        half.ladder.insert(&mut self.nodes, rank, at);
+        if first {
+            half.best = at;
         }
+        at
+    }
+
+    /// Takes an empty queue out of its ladder.
+    fn close(&mut self, half: &mut Half, at: u32) {
+        let rank = self.queues[at].rank;
+        if half.best == at {
+            half.best = half.ladder.next(&self.nodes, rank).unwrap_or(NONE);
+        }
+        half.ladder.remove(&mut self.nodes, rank);
         self.queues.remove(at);
     }
 
-    #[inline]
-    fn link_last(&mut self, slot: u32, at: u32, place: Place) {
-        let queue = &mut self.queues[at];
-        let tail = queue.tail;
-        queue.tail = slot;
-        if tail == NONE {
-            queue.head = slot;
-        } else {
-            self.orders[tail].next = slot;
-            if ranks_by_arrival(place) {
-                self.sum
-                    .add(mix([self.orders[tail].id, self.orders[slot].id]));
+    fn room(&mut self, book: &mut Book, place: Place, side: Side, price: i64) -> u32 {
+        let number = book.number;
+        if place == Place::Stop {
+            // Buy stops are elected from the lowest up, so they stand as asks do.
+            let rank = book.rank(side.opposite(), price);
+            let half = &mut book.rest.stops[side as usize];
+            if let Some(at) = half.ladder.get(&self.nodes, rank) {
+                return at;
             }
+            return self.begin(half, Queue::new(number, place, side, price, rank));
         }
-        let order = &mut self.orders[slot];
-        order.prev = tail;
-        order.next = NONE;
-        order.queue = at;
+        let room = book.room(place, side);
+        if *room == NONE {
+            *room = self.queues.insert(Queue::new(number, place, side, 0, 0));
+        }
+        *room
     }
 
+    fn drop_room(&mut self, book: &mut Book, at: u32, place: Place) {
+        let side = self.queues[at].side();
+        if place == Place::Stop {
+            return self.close(&mut book.rest.stops[side as usize], at);
+        }
+        *book.room(place, side) = NONE;
+        self.queues.remove(at);
+    }
+
+    /// Puts an order at the end of a level.
     #[inline]
-    fn unlink(&mut self, slot: u32, at: u32, place: Place) {
+    fn join(&mut self, book: &mut Book, slot: u32, at: u32) {
+        let order = &self.orders[slot];
+        book.aon_resting += u32::from(order.has(flag::ALL_OR_NONE));
+        if book.algo == MatchAlgo::TopProRata {
+            self.note_top(book, order, at);
+        }
+        self.link(slot, at, true);
+    }
+
+    /// Notes an order that improves the best price, for the algorithm that favours it.
+    #[cold]
+    fn note_top(&self, book: &mut Book, order: &Order, at: u32) {
+        let side = order.side() as usize;
+        if self.queues[at].orders == 0 && book.sides[side].best == at {
+            book.rest.top[side] = order.id;
+        }
+    }
+
+    /// Takes an order out of its level; returns what the level is now.
+    #[inline]
+    fn leave(&mut self, book: &mut Book, slot: u32) -> Event {
+        let order = &self.orders[slot];
+        let (at, side) = (order.queue, order.side());
+        book.aon_resting -= u32::from(order.has(flag::ALL_OR_NONE));
+        self.unlink(slot, at, true);
+        let event = self.queues[at].event();
+        if self.queues[at].orders == 0 {
+            self.close(&mut book.sides[side as usize], at);
+        }
+        event
+    }
+
+    /// Puts an order behind the last of a queue and into the queue's sums and the state's.
+    ///
+    /// `ranked`: the order of arrival can influence a later event, so it is part of the state.
+    #[inline]
+    fn link(&mut self, slot: u32, at: u32, ranked: bool) {
+        let order = &self.orders[slot];
+        let parts = self.parts(order);
+        let queue = &mut self.queues[at];
+        queue.visible += u128::from(parts.shown);
+        queue.hidden += u128::from(order.leaves - parts.shown);
+        queue.orders += 1;
+        self.sum.add(fact(order, queue, &parts));
+        self.chain(slot, at, ranked);
+    }
+
+    /// The reverse of [`link`](Self::link), from any place of the queue.
+    #[inline]
+    fn unlink(&mut self, slot: u32, at: u32, ranked: bool) {
+        let order = &self.orders[slot];
+        let parts = self.parts(order);
+        let queue = &mut self.queues[at];
+        queue.visible -= u128::from(parts.shown);
+        queue.hidden -= u128::from(order.leaves - parts.shown);
+        queue.orders -= 1;
+        self.sum.subtract(fact(order, queue, &parts));
+        self.unchain(slot, at, ranked);
+        self.orders[slot].queue = NONE;
+    }
+
+    /// The links of an order that comes last in a queue.
+    #[inline]
+    fn chain(&mut self, slot: u32, at: u32, ranked: bool) {
+        let queue = &mut self.queues[at];
+        let last = core::mem::replace(&mut queue.tail, slot);
+        queue.head = select_unpredictable(last == NONE, slot, queue.head);
+        let before = &mut self.orders[last];
+        before.next = slot;
+        let before = before.id;
+        let order = &mut self.orders[slot];
+        order.prev = last;
+        order.next = NONE;
+        order.queue = at;
+        if ranked {
+            self.sum.add(lead(before).wrapping_mul(trail(order.id)));
+        }
+    }
+
+    /// The links around an order that goes.
+    #[inline]
+    fn unchain(&mut self, slot: u32, at: u32, ranked: bool) {
         let order = &self.orders[slot];
         let (id, prev, next) = (order.id, order.prev, order.next);
-        let counts = ranks_by_arrival(place);
-        let mut before = 0;
-        if prev == NONE {
-            self.queues[at].head = next;
-        } else {
-            self.orders[prev].next = next;
-            before = self.orders[prev].id;
-            if counts {
-                self.sum.subtract(mix([before, id]));
-            }
-        }
-        if next == NONE {
-            self.queues[at].tail = prev;
-        } else {
-            self.orders[next].prev = prev;
-            let after = self.orders[next].id;
-            if counts {
-                self.sum.subtract(mix([id, after]));
-                if prev != NONE {
-                    self.sum.add(mix([before, after]));
-                }
-            }
+        let queue = &mut self.queues[at];
+        queue.head = select_unpredictable(prev == NONE, next, queue.head);
+        queue.tail = select_unpredictable(next == NONE, prev, queue.tail);
+        let before = &mut self.orders[prev];
+        before.next = next;
+        let before = before.id;
+        let after = &mut self.orders[next];
+        after.prev = prev;
+        let after = after.id;
+        if ranked {
+            // Gone: (before, id) and (id, after). New: (before, after).
+            let gone = lead(before).wrapping_mul(trail(id).wrapping_sub(trail(after)));
+            self.sum
+                .subtract(gone.wrapping_add(lead(id).wrapping_mul(trail(after))));
         }
     }
 
     fn move_last(&mut self, slot: u32, at: u32) {
         if self.queues[at].tail != slot {
-            self.unlink(slot, at, Place::Book);
-            self.link_last(slot, at, Place::Book);
+            self.unlink(slot, at, true);
+            self.link(slot, at, true);
         }
     }
 
-    // ---- level events ----
-
-    /// Remembers what a level was before the command changes it.
+    /// Tells which levels the command has changed.
     #[inline]
-    fn touch(&mut self, at: u32) {
-        let queue = &mut self.queues[at];
-        if queue.touched() {
-            return;
+    pub(crate) fn emit_levels<S: EventSink + ?Sized>(&mut self, sink: &mut S) {
+        if !self.touched.is_empty() {
+            self.touched.emit(&mut self.queues, sink);
         }
-        self.touched.push(Touched {
-            price: queue.price,
-            qty: queue.shown(),
-            home: queue.home(),
-            queue: at,
-            orders: queue.orders,
-        });
-        queue.set_touched(true);
-    }
-
-    /// The books with a level that this command has touched, in any order and more than once.
-    pub(crate) fn books_touched(&self) -> impl Iterator<Item = u32> {
-        self.touched.iter().map(|level| level.home >> 4)
-    }
-
-    /// Tells which levels are not what they were before the command, in order of instrument, side
-    /// and price.
-    #[inline]
-    pub(crate) fn emit_levels(&mut self, mut emit: impl FnMut(Event)) {
-        let mut touched = core::mem::take(&mut self.touched);
-        Touched::sort(&mut touched);
-        let mut at = 0;
-        while let Some(&before) = touched.get(at) {
-            let (mut qty, mut orders) = self.settle(&before);
-            at += 1;
-            // A level that ended and came back within the command has two records.
-            while let Some(again) = touched.get(at).filter(|again| again.key() == before.key()) {
-                let now = self.settle(again);
-                if now.1 > 0 {
-                    (qty, orders) = now;
-                }
-                at += 1;
-            }
-            if (qty, orders) != (before.qty, before.orders) {
-                let (instrument, side) = Queue::parse_home(before.home);
-                let price = Price::from_ticks(before.price);
-                emit(Event::Level {
-                    instrument,
-                    side,
-                    price,
-                    qty,
-                    orders,
-                });
-            }
-        }
-        touched.clear();
-        self.touched = touched;
-    }
-
-    /// What a touched level is now, nothing when it has ended; its mark goes. A record that was used
-    /// again for another level differs in price or home.
-    #[inline]
-    fn settle(&mut self, record: &Touched) -> (Qty, u32) {
-        let queue = &mut self.queues[record.queue];
-        if queue.home() != record.home || queue.price != record.price || queue.next_free().is_some()
-        {
-            return (Qty::ZERO, 0);
-        }
-        queue.set_touched(false);
-        (queue.shown(), queue.orders)
     }
 
     // ---- state hash ----
@@ -809,234 +799,102 @@ impl Store {
         self.sum
     }
 
-    /// Who the order is, where it stands, and what of it is open, filled and visible.
-    #[inline]
-    fn fact(&self, slot: u32) -> u128 {
-        let order = &self.orders[slot];
-        let queue = &self.queues[order.queue];
-        let (cum, shown, more) = match order.ext() {
-            None => (order.plain_cum(), order.leaves, 0),
-            Some(ext) => {
-                let ext = &self.exts[ext];
-                let shown = if ext.display == 0 {
-                    order.leaves
-                } else {
-                    ext.shown
-                };
-                (ext.cum, shown, ext_word(ext))
-            }
-        };
-        mix([
-            order.id,
-            order.cl_ord_id,
-            order.owner_word(),
-            u64::from(queue.home()) ^ more,
-            queue.price.cast_unsigned(),
-            order.leaves,
-            cum,
-            shown,
-        ])
-    }
-
-    // ---- checking ----
-
     /// The sum over everything, computed from nothing; what [`sum`](Self::sum) must equal.
-    fn sum_from_scratch(&self) -> StateSum {
+    pub(crate) fn sum_from_scratch(&self) -> StateSum {
         let mut sum = StateSum::default();
         for (slot, order) in self.orders.iter() {
             sum.add(self.fact(slot));
-            if order.prev != NONE && ranks_by_arrival(self.queues[order.queue].place()) {
-                sum.add(mix([self.orders[order.prev].id, order.id]));
+            if matches!(
+                self.queues[order.queue].place(),
+                Place::Book | Place::Market
+            ) {
+                let before = self.orders[order.prev].id;
+                sum.add(lead(before).wrapping_mul(trail(order.id)));
             }
         }
         sum
     }
 
-    /// Panics unless every structure fits every other. Between commands only.
-    pub(crate) fn check(&self, books: &[Book]) {
-        self.orders.check();
-        self.exts.check();
-        self.queues.check();
-        self.nodes.check();
-        self.deadlines.check();
-        assert!(self.touched.is_empty(), "touched levels were left over");
-        assert!(self.auctions_touched.is_empty(), "touched auctions");
-        assert_eq!(self.sum, self.sum_from_scratch(), "state sum");
-        let (mut orders, mut queues) = (0, 0);
-        let mut nodes = self.expiries.check(&self.nodes);
-        for book in books {
-            let (mut stops, mut aon, mut waiting) = (0, 0, 0);
-            for side in [Side::Buy, Side::Sell] {
-                for (place, half) in [
-                    (Place::Book, book.sides[side as usize]),
-                    (Place::Stop, book.rest.stops[side as usize]),
-                ] {
-                    nodes += half.ladder.check(&self.nodes);
-                    assert_eq!(
-                        half.ladder.first(&self.nodes),
-                        (half.best != NONE).then_some(half.best),
-                        "best"
-                    );
-                    let mut last = None;
-                    for at in half.queues(&self.queues, &self.nodes) {
-                        assert!(last < Some(self.queues[at].rank), "ladder out of order");
-                        last = Some(self.queues[at].rank);
-                        queues += 1;
-                        orders += self.check_queue(book, at, place, side, &half, &mut aon);
-                        if place == Place::Stop {
-                            stops += self.queues[at].orders;
-                        }
-                    }
-                }
-                for (place, at) in [
-                    (Place::Market, book.rest.markets[side as usize]),
-                    (Place::Trail, book.rest.trails[side as usize]),
-                ] {
-                    if at != NONE {
-                        queues += 1;
-                        let half = &Half::EMPTY;
-                        orders += self.check_queue(book, at, place, side, half, &mut waiting);
-                        if place == Place::Trail {
-                            stops += self.queues[at].orders;
-                        }
-                    }
-                }
-            }
-            assert_eq!(book.stops_waiting, stops, "waiting stops");
-            assert_eq!(book.aon_resting, aon, "resting all-or-none orders");
-            assert_eq!(book.rest.aon_waiting, waiting, "waiting all-or-none orders");
-        }
-        assert_eq!(orders, self.orders.live(), "orders outside of every queue");
-        assert_eq!(queues, self.queues.live(), "queues outside of every book");
-        assert_eq!(
-            nodes,
-            self.nodes.live(),
-            "trie nodes outside of every ladder"
-        );
-        assert_eq!(self.ids.live(), self.orders.live(), "ids in the index");
-        let quotes = self
-            .orders
-            .iter()
-            .filter(|(_, order)| order.has(flag::QUOTE))
-            .count();
-        assert_eq!(self.quotes.live(), quotes, "quotes in their index");
-        self.check_expiries();
+    /// Who a queued order is, where it stands, and what of it is open, filled and visible.
+    fn fact(&self, slot: u32) -> u64 {
+        let order = &self.orders[slot];
+        fact(order, &self.queues[order.queue], &self.parts(order))
     }
 
-    fn check_queue(
-        &self,
-        book: &Book,
-        at: u32,
-        place: Place,
-        side: Side,
-        half: &Half,
-        aon: &mut u32,
-    ) -> usize {
-        let queue = &self.queues[at];
-        assert_eq!(
-            (queue.place(), queue.side()),
-            (place, side),
-            "home of a queue"
-        );
-        assert_eq!(queue.book(), book.number as usize, "book of a queue");
-        assert!(!queue.touched(), "a touched mark was left over");
-        assert!(queue.head != NONE, "an empty queue");
-        if place == Place::Book {
-            assert_eq!(queue.rank, book.rank(side, queue.price), "rank");
+    #[inline]
+    fn parts(&self, order: &Order) -> Parts {
+        match order.ext() {
+            None => Parts::plain(order.leaves, order.plain_cum()),
+            Some(ext) => self.long_parts(order, ext),
         }
-        let mut ladder = half.ladder;
-        if place == Place::Book || place == Place::Stop {
-            assert_eq!(
-                ladder.get(&self.nodes, queue.rank),
-                Some(at),
-                "ladder entry"
-            );
-        }
-        let (mut count, mut visible, mut open) = (0u32, 0u128, 0u128);
-        let (mut slot, mut prev) = (queue.head, NONE);
-        while slot != NONE {
-            let order = &self.orders[slot];
-            assert_eq!(order.prev, prev, "back link");
-            assert_eq!(order.queue, at, "queue of an order");
-            assert_eq!(order.side(), side, "side of an order");
-            assert!(order.leaves > 0, "a live order with nothing open");
-            assert!(order.has(flag::INDEXED), "a live order without its id");
-            assert_eq!(
-                self.find(order.session(), order.cl_ord_id),
-                Some(slot),
-                "client id"
-            );
-            let shown = self.shown(order);
-            assert!(shown > 0 && shown <= order.leaves, "visible quantity");
-            count += 1;
-            visible += u128::from(shown);
-            open += u128::from(order.leaves);
-            let counts = matches!(place, Place::Book | Place::Market);
-            *aon += u32::from(counts && order.has(flag::ALL_OR_NONE));
-            (prev, slot) = (slot, order.next);
-        }
-        assert_eq!(queue.tail, prev, "tail");
-        assert_eq!(
-            (queue.orders, queue.visible, queue.open),
-            (count, visible, open),
-            "sums"
-        );
-        count as usize
     }
 
-    fn check_expiries(&self) {
-        let mut listed = 0;
-        let mut first = u64::MAX;
-        for (_, deadline) in self.deadlines.iter() {
-            first = first.min(deadline.time);
-            let (mut slot, mut prev, mut age) = (deadline.head, NONE, 0);
-            while slot != NONE {
-                let ext = self
-                    .ext(slot)
-                    .expect("an order that expires has an extension");
-                assert_eq!(
-                    (ext.expire, ext.expire_prev),
-                    (deadline.time, prev),
-                    "deadline"
-                );
-                assert!(
-                    self.orders[slot].id > age,
-                    "orders that end together are sorted by age"
-                );
-                age = self.orders[slot].id;
-                listed += 1;
-                (prev, slot) = (slot, ext.expire_next);
-            }
-            assert_eq!(deadline.tail, prev, "end of a deadline");
+    #[cold]
+    fn long_parts(&self, order: &Order, ext: u32) -> Parts {
+        let ext = &self.exts[ext];
+        Parts {
+            shown: if ext.display == 0 {
+                order.leaves
+            } else {
+                ext.shown
+            },
+            cum: ext.cum,
+            more: ext_word(ext),
         }
-        assert_eq!(self.next_expiry, first, "first deadline");
-        let expected = self
-            .orders
-            .iter()
-            .filter(|&(slot, _)| self.ext(slot).is_some_and(|ext| ext.expire != 0));
-        assert_eq!(listed, expected.count(), "orders with a deadline");
     }
 }
 
-impl Touched {
-    #[inline]
-    fn key(&self) -> (u32, i64) {
-        (self.home, self.price)
-    }
+/// What of an order is in its record or in its extension.
+#[derive(Clone, Copy, Debug)]
+struct Parts {
+    shown: u64,
+    cum: u64,
+    /// What else the extension says; 0 when nothing.
+    more: u64,
+}
 
-    /// Sorts by level; of two records of one level the older stays first.
+impl Parts {
     #[inline]
-    fn sort(touched: &mut [Self]) {
-        match touched {
-            [] | [_] => {}
-            [a, b] => {
-                if b.key() < a.key() {
-                    core::mem::swap(a, b);
-                }
-            }
-            more => more.sort_by_key(Self::key),
+    const fn plain(leaves: u64, cum: u64) -> Self {
+        Self {
+            shown: leaves,
+            cum,
+            more: 0,
         }
     }
+}
+
+/// The factor of an order in its own fact. Odd, so that no change of a word is lost.
+#[inline]
+const fn own(id: u64) -> u64 {
+    lead(id) | 1
+}
+
+// Places of what changes among the words of a fact.
+const PRICE: usize = 3;
+const LEAVES: usize = 4;
+const CUM: usize = 5;
+const SHOWN: usize = 6;
+
+/// By how much the words of a plain order's fact change with each lot that is filled.
+const FILLED: u64 = key(CUM).wrapping_sub(key(LEAVES)).wrapping_sub(key(SHOWN));
+
+#[inline]
+fn fact(order: &Order, queue: &Queue, parts: &Parts) -> u64 {
+    let mut words = [
+        order.cl_ord_id,
+        order.owner_word(),
+        u64::from(queue.home()) ^ parts.more,
+        0,
+        0,
+        0,
+        0,
+    ];
+    words[PRICE] = queue.price.cast_unsigned();
+    words[LEAVES] = order.leaves;
+    words[CUM] = parts.cum;
+    words[SHOWN] = parts.shown;
+    own(order.id).wrapping_mul(combine(words))
 }
 
 #[inline]
@@ -1049,17 +907,11 @@ fn quote_owner(order: &Order) -> u64 {
     u64::from(order.session().get()) << 32 | u64::from(order.account)
 }
 
-/// True where the order of arrival can influence a later event. Stops are elected by age.
-#[inline]
-const fn ranks_by_arrival(place: Place) -> bool {
-    matches!(place, Place::Book | Place::Market)
-}
-
 fn ext_word(ext: &Ext) -> u64 {
     if ext.is_plain() {
         return 0;
     }
-    let mixed = mix([
+    let words = combine([
         ext.display,
         u64::from(ext.ord_type.code()) << 8 | u64::from(ext.time_in_force.code()),
         ext.limit.cast_unsigned(),
@@ -1069,9 +921,6 @@ fn ext_word(ext: &Ext) -> u64 {
         ext.min_qty,
         ext.budget.unwrap_or(0),
         ext.expire,
-        0,
     ]);
-    #[expect(clippy::cast_possible_truncation, reason = "half of a mix is a mix")]
-    let word = mixed as u64;
-    word
+    fold_product(words, key(9))
 }

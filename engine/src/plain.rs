@@ -1,0 +1,184 @@
+//! The three requests that make up nearly every flow: a plain order comes and rests, moves to another
+//! price, goes. Here they take the short way.
+//!
+//! Each of these functions does all that its request asks for, or nothing; then it returns false and
+//! the general way in [`orders`](crate::orders), which is complete without this file, answers. What
+//! makes the short way short: nobody trades, so no other order changes, and what the levels are now is
+//! known at once.
+
+use tessera_types::{
+    CancelReason, ClientHeader, Event, EventSink, ExecInst, MatchAlgo, NewOrder, OrdType, OrderId,
+    Party, Price, Qty, Replace, Side, TimeInForce,
+};
+
+use crate::book::order::{Order, Place};
+use crate::book::slab::NONE;
+use crate::book::store::{MAX_ORDERS, Store};
+use crate::book::{Book, crosses};
+use crate::exchange::Exchange;
+
+impl Exchange {
+    /// A new order that asks for nothing special and meets nobody.
+    #[inline]
+    pub(crate) fn rest_plain<S: EventSink + ?Sized>(
+        &mut self,
+        request: &NewOrder,
+        sink: &mut S,
+    ) -> bool {
+        let Some(book) = self.books.get_mut(request.instrument.get() as usize) else {
+            return false;
+        };
+        let header = &request.header;
+        let price = request.price.ticks();
+        let fits = is_plain(request)
+            && is_quiet(book, &self.store)
+            && header.cl_ord_id.get() != 0
+            && book.price_fits(price)
+            && book.qty_fits(request.qty.lots())
+            && !meets(book, &self.store, request.side, price)
+            && self.store.orders.live() < MAX_ORDERS
+            && self
+                .store
+                .find(header.session, header.cl_ord_id.get())
+                .is_none();
+        if !fits {
+            return false;
+        }
+        let id = self.next_order_id;
+        self.next_order_id += 1;
+        let accepted = Event::OrderAccepted {
+            party: Party {
+                session: header.session,
+                account: header.account,
+                cl_ord_id: header.cl_ord_id,
+                order_id: OrderId::new(id),
+                server_seq: self.sessions.number_message(header.session),
+            },
+            instrument: request.instrument,
+            side: request.side,
+            price: request.price,
+            qty: request.qty,
+        };
+        self.events.add(&accepted);
+        sink.emit(accepted);
+        let order = Order::new(id, request);
+        sink.emit(self.store.rest_alone(book, order, request.side, price));
+        true
+    }
+
+    /// A new price for a plain order, where it meets nobody.
+    #[inline]
+    pub(crate) fn move_plain<S: EventSink + ?Sized>(
+        &mut self,
+        slot: u32,
+        request: &Replace,
+        sink: &mut S,
+    ) -> bool {
+        let order = &self.store.orders[slot];
+        let queue = &self.store.queues[order.queue];
+        let side = order.side();
+        let book = &mut self.books[queue.book()];
+        let Some(price) = request.price.map(Price::ticks) else {
+            return false;
+        };
+        let fits = request.qty.is_none()
+            && request.stop.is_none()
+            && request.new_id.is_none()
+            && order.ext().is_none()
+            && queue.place() == Place::Book
+            && is_quiet(book, &self.store)
+            && book.algo == MatchAlgo::Fifo
+            && price != queue.price
+            && book.price_fits(price)
+            && !meets(book, &self.store, side, price);
+        if !fits {
+            return false;
+        }
+        let session = order.session();
+        let replaced = Event::OrderReplaced {
+            party: Party {
+                session,
+                account: order.account_id(),
+                cl_ord_id: order.client_id(),
+                order_id: order.order_id(),
+                server_seq: self.sessions.number_message(session),
+            },
+            old_id: order.client_id(),
+            instrument: queue.instrument(),
+            side,
+            price: Price::from_ticks(price),
+            qty: Qty::from_lots(order.leaves + order.plain_cum()),
+            leaves: Qty::from_lots(order.leaves),
+        };
+        self.events.add(&replaced);
+        sink.emit(replaced);
+        self.store.move_alone(book, slot, price, sink);
+        true
+    }
+
+    /// The cancel of an order in the book.
+    #[inline]
+    pub(crate) fn cancel_plain<S: EventSink + ?Sized>(
+        &mut self,
+        slot: u32,
+        header: &ClientHeader,
+        sink: &mut S,
+    ) -> bool {
+        let order = &self.store.orders[slot];
+        let queue = &self.store.queues[order.queue];
+        let book = &mut self.books[queue.book()];
+        let fits =
+            order.ext().is_none() && queue.place() == Place::Book && is_quiet(book, &self.store);
+        if !fits {
+            return false;
+        }
+        let session = order.session();
+        let canceled = Event::OrderCanceled {
+            party: Party {
+                session,
+                account: order.account_id(),
+                cl_ord_id: order.client_id(),
+                order_id: order.order_id(),
+                server_seq: self.sessions.number_message(session),
+            },
+            instrument: queue.instrument(),
+            side: order.side(),
+            qty: Qty::from_lots(order.leaves),
+            cum: Qty::from_lots(order.plain_cum()),
+            reason: CancelReason::User,
+            request: header.cl_ord_id,
+        };
+        self.events.add(&canceled);
+        sink.emit(canceled);
+        sink.emit(self.store.end_alone(book, slot));
+        true
+    }
+}
+
+/// True for a limit order that stays until it is filled or canceled, and asks for nothing else.
+#[inline]
+fn is_plain(request: &NewOrder) -> bool {
+    let asks = request.display.lots()
+        | request.trigger.cast_unsigned()
+        | request.expire.nanos()
+        | request.min_qty.lots();
+    request.ord_type == OrdType::Limit
+        && matches!(request.time_in_force, TimeInForce::Gtc | TimeInForce::Day)
+        && asks == 0
+        && request.budget.is_none()
+        && !request.exec_inst.contains(ExecInst::ALL_OR_NONE)
+}
+
+/// True when the change of an order that does not trade concerns that order alone, and the command
+/// has changed nothing before.
+#[inline]
+fn is_quiet(book: &Book, store: &Store) -> bool {
+    book.is_simple() && store.untouched()
+}
+
+/// True when an order at this price would trade at once.
+#[inline]
+fn meets(book: &Book, store: &Store, side: Side, price: i64) -> bool {
+    let best = book.side(side.opposite()).best;
+    best != NONE && crosses(side, Some(price), store.queues[best].price)
+}
