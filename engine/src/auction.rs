@@ -20,6 +20,7 @@ struct Outcome {
 }
 
 impl Exchange {
+    #[inline(never)]
     pub(crate) fn on_set_phase<S: EventSink + ?Sized>(&mut self, request: &SetPhase, sink: &mut S) {
         let header = &request.header;
         let number = request.instrument.get() as usize;

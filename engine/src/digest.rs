@@ -176,14 +176,11 @@ impl EventsDigest {
     }
 }
 
+/// Which order, and which message to its owner. The rest of a party follows from the order's id: it was
+/// in the digest when the order was accepted, or is in the hash of the state.
 #[inline(always)]
-fn party(party: &Party) -> [u64; 4] {
-    [
-        u64::from(party.session.get()) << 32 | u64::from(party.account.get()),
-        party.cl_ord_id.get(),
-        party.order_id.get(),
-        party.server_seq.get(),
-    ]
+const fn mark(party: &Party) -> u64 {
+    party.order_id.get() ^ party.server_seq.get().rotate_left(32)
 }
 
 #[inline(always)]
@@ -201,7 +198,7 @@ fn head(kind: u8, instrument: u32, code: u8) -> u64 {
     u64::from(kind) << 56 | u64::from(code) << 48 | u64::from(instrument)
 }
 
-/// Every field of an event mixed into 64 bits.
+/// An event mixed into 64 bits: every field that does not follow from others.
 #[inline(always)]
 fn event_word(event: &Event) -> u64 {
     match *event {
@@ -212,11 +209,14 @@ fn event_word(event: &Event) -> u64 {
             side,
             price,
             qty,
-        } => {
-            let [a, b, c, d] = party(owner);
-            let head = head(2, instrument.get(), side as u8);
-            combine([head, a, b, c, d, price.ticks().cast_unsigned(), qty.lots()])
-        }
+        } => combine([
+            head(2, instrument.get(), side as u8),
+            mark(owner),
+            u64::from(owner.session.get()) << 32 | u64::from(owner.account.get()),
+            owner.cl_ord_id.get(),
+            price.ticks().cast_unsigned(),
+            qty.lots(),
+        ]),
         Event::Trade {
             instrument,
             aggressor,
@@ -227,28 +227,17 @@ fn event_word(event: &Event) -> u64 {
             ref taker,
             maker_leaves,
             taker_leaves,
-            maker_cum,
-            taker_cum,
+            ..
         } => {
-            let [a, b, c, d] = party(maker);
-            let [e, f, g, h] = party(taker);
             let code = (maker_side as u8) << 2 | aggressor.code();
             combine([
                 head(3, instrument.get(), code),
                 price.ticks().cast_unsigned(),
                 qty.lots(),
-                a,
-                b,
-                c,
-                d,
-                e,
-                f,
-                g,
-                h,
+                mark(maker),
+                mark(taker),
                 maker_leaves.lots(),
                 taker_leaves.lots(),
-                maker_cum.lots(),
-                taker_cum.lots(),
             ])
         }
         Event::OrderCanceled {
@@ -260,9 +249,8 @@ fn event_word(event: &Event) -> u64 {
             reason,
             request,
         } => {
-            let [a, b, c, d] = party(owner);
             let head = head(4, instrument.get(), (side as u8) << 5 | reason.code());
-            combine([head, a, b, c, d, qty.lots(), cum.lots(), request.get()])
+            combine([head, mark(owner), qty.lots(), cum.lots(), request.get()])
         }
         Event::OrderReduced {
             party: ref owner,
@@ -273,37 +261,26 @@ fn event_word(event: &Event) -> u64 {
             self_match,
             request,
         } => {
-            let [a, b, c, d] = party(owner);
             let head = head(
                 5,
                 instrument.get(),
                 (side as u8) << 1 | u8::from(self_match),
             );
-            combine([head, a, b, c, d, leaves.lots(), cum.lots(), request.get()])
+            combine([head, mark(owner), leaves.lots(), cum.lots(), request.get()])
         }
         Event::OrderReplaced {
             party: ref owner,
-            old_id,
             instrument,
             side,
             price,
             qty,
             leaves,
+            ..
         } => {
-            let [a, b, c, d] = party(owner);
             let head = head(6, instrument.get(), side as u8);
             let price = price.ticks().cast_unsigned();
-            combine([
-                head,
-                a,
-                b,
-                c,
-                d,
-                old_id.get(),
-                price,
-                qty.lots(),
-                leaves.lots(),
-            ])
+            let id = owner.cl_ord_id.get();
+            combine([head, mark(owner), id, price, qty.lots(), leaves.lots()])
         }
         Event::OrderTriggered {
             party: ref owner,
@@ -311,9 +288,8 @@ fn event_word(event: &Event) -> u64 {
             side,
             stop,
         } => {
-            let [a, b, c, d] = party(owner);
             let head = head(7, instrument.get(), side as u8);
-            combine([head, a, b, c, d, stop.ticks().cast_unsigned()])
+            combine([head, mark(owner), stop.ticks().cast_unsigned()])
         }
         Event::OrderExpired {
             party: ref owner,
@@ -323,9 +299,8 @@ fn event_word(event: &Event) -> u64 {
             cum,
             reason,
         } => {
-            let [a, b, c, d] = party(owner);
             let head = head(8, instrument.get(), (side as u8) << 5 | reason.code());
-            combine([head, a, b, c, d, qty.lots(), cum.lots()])
+            combine([head, mark(owner), qty.lots(), cum.lots()])
         }
         Event::Rejected {
             session,

@@ -138,6 +138,7 @@ impl Exchange {
 
     // ---- sessions ----
 
+    #[inline(never)]
     fn on_logon<S: EventSink + ?Sized>(&mut self, logon: &SessionLogon, sink: &mut S) {
         let header = ClientHeader {
             received: logon.received,
@@ -177,6 +178,7 @@ impl Exchange {
     }
 
     /// Ends a life of a session. A fence that names another life came late and does nothing.
+    #[inline(never)]
     fn on_fence<S: EventSink + ?Sized>(&mut self, fence: &SessionFence, sink: &mut S) {
         let Some(generation) = self.sessions.fence(fence.session, fence.generation) else {
             return;

@@ -17,6 +17,7 @@ const MAX_INSTRUMENTS: usize = 1 << 20;
 const MAX_HOURS: u16 = 8_784;
 
 impl Exchange {
+    #[inline(never)]
     pub(crate) fn on_list_instrument<S: EventSink + ?Sized>(
         &mut self,
         request: &ListInstrument,
@@ -70,6 +71,7 @@ impl Exchange {
             .ok_or(RejectReason::LimitReached)
     }
 
+    #[inline(never)]
     pub(crate) fn on_set_catalogue<S: EventSink + ?Sized>(
         &mut self,
         request: &SetCatalogue,

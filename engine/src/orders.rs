@@ -45,6 +45,7 @@ impl ReplacePlan {
 }
 
 impl Exchange {
+    #[inline(never)]
     pub(crate) fn on_new_order<S: EventSink + ?Sized>(&mut self, request: &NewOrder, sink: &mut S) {
         let checked = match self.sessions.admit(&request.header) {
             Ok(()) if self.rest_plain(request, sink) => return,
@@ -144,6 +145,7 @@ impl Exchange {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn on_cancel<S: EventSink + ?Sized>(&mut self, request: &Cancel, sink: &mut S) {
         let header = &request.header;
         match self
@@ -165,6 +167,7 @@ impl Exchange {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn on_reduce<S: EventSink + ?Sized>(&mut self, request: &Reduce, sink: &mut S) {
         let header = &request.header;
         let by = request.by.lots();
@@ -197,6 +200,7 @@ impl Exchange {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn on_replace<S: EventSink + ?Sized>(&mut self, request: &Replace, sink: &mut S) {
         let header = &request.header;
         let checked = self
@@ -343,6 +347,7 @@ impl Exchange {
         self.retry_all_or_none(number, sink);
     }
 
+    #[inline(never)]
     pub(crate) fn on_mass_cancel<S: EventSink + ?Sized>(
         &mut self,
         request: &MassCancel,
@@ -435,6 +440,7 @@ impl Exchange {
     // ---- what the other modules share ----
 
     /// The live order that a request names and may change.
+    #[inline(always)]
     fn target(&mut self, header: &ClientHeader, target: OrderTarget) -> Result<u32, RejectReason> {
         let found = match target {
             OrderTarget::Client(id) => self.store.find(header.session, id.get()),

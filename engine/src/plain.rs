@@ -19,7 +19,7 @@ use crate::exchange::Exchange;
 
 impl Exchange {
     /// A new order that asks for nothing special and meets nobody.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn rest_plain<S: EventSink + ?Sized>(
         &mut self,
         request: &NewOrder,
@@ -67,7 +67,7 @@ impl Exchange {
     }
 
     /// A new price for a plain order, where it meets nobody.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn move_plain<S: EventSink + ?Sized>(
         &mut self,
         slot: u32,
@@ -117,7 +117,7 @@ impl Exchange {
     }
 
     /// The cancel of an order in the book.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn cancel_plain<S: EventSink + ?Sized>(
         &mut self,
         slot: u32,
@@ -171,13 +171,13 @@ fn is_plain(request: &NewOrder) -> bool {
 
 /// True when the change of an order that does not trade concerns that order alone, and the command
 /// has changed nothing before.
-#[inline]
+#[inline(always)]
 fn is_quiet(book: &Book, store: &Store) -> bool {
     book.is_simple() && store.untouched()
 }
 
 /// True when an order at this price would trade at once.
-#[inline]
+#[inline(always)]
 fn meets(book: &Book, store: &Store, side: Side, price: i64) -> bool {
     let best = book.side(side.opposite()).best;
     best != NONE && crosses(side, Some(price), store.queues[best].price)

@@ -18,6 +18,7 @@ struct Leg {
 }
 
 impl Exchange {
+    #[inline(never)]
     pub(crate) fn on_mass_quote<S: EventSink + ?Sized>(
         &mut self,
         request: &MassQuote,

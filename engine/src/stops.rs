@@ -108,6 +108,7 @@ impl Exchange {
     }
 
     /// Lets the elected stops in, one by one; each batch oldest first.
+    #[inline(never)]
     pub(crate) fn enter_elected<S: EventSink + ?Sized>(&mut self, sink: &mut S) {
         let mut entered = 0;
         let mut sorted = 0;

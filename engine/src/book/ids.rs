@@ -83,7 +83,7 @@ impl ClientIds {
     }
 
     /// The handle under an id. `is_it` recognises the order among those whose hash is the same.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, session: u32, id: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         let (number, place) = split(id);
         let page = self.windows.get(session as usize)?.page(number);
@@ -101,7 +101,7 @@ impl ClientIds {
     }
 
     /// Adds an id that is not there yet. `id_of` tells the id of a handle that is.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(
         &mut self,
         session: u32,
@@ -124,7 +124,7 @@ impl ClientIds {
     }
 
     /// Takes an id out.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(
         &mut self,
         session: u32,

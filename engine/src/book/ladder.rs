@@ -122,7 +122,7 @@ impl Ladder {
     };
 
     /// The value at `rank`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&mut self, nodes: &Slab<Node>, rank: u64) -> Option<u32> {
         let leaf = self.find_leaf(nodes, rank)?;
         self.near[near(rank)] = leaf;
@@ -246,7 +246,7 @@ impl Ladder {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn find_leaf(&self, nodes: &Slab<Node>, rank: u64) -> Option<u32> {
         let leaf = self.near[near(rank)];
         if leaf != NONE && nodes[leaf].prefix == prefix(rank, 0) {

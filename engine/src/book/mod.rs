@@ -140,13 +140,13 @@ impl Book {
     }
 
     /// True when a change of an order that does not trade concerns this order alone.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_simple(&self) -> bool {
         self.phase == Phase::Continuous && self.aon_resting == 0
     }
 
     /// True when the price lies on the tick and inside the bounds.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn price_fits(&self, price: i64) -> bool {
         (self.unit_steps || price % self.rest.instrument.tick == 0)
             && self.min_price <= price
@@ -154,13 +154,13 @@ impl Book {
     }
 
     /// True when the quantity is a multiple of the lot.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn on_lot(&self, qty: u64) -> bool {
         self.unit_steps || qty.is_multiple_of(self.rest.instrument.lot)
     }
 
     /// True when an order may have this total.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn qty_fits(&self, qty: u64) -> bool {
         self.on_lot(qty) && self.min_qty <= qty && qty <= self.max_qty
     }
@@ -168,7 +168,7 @@ impl Book {
     /// Where a price stands on a ladder of this side: the best price has the lowest rank.
     ///
     /// Counted in steps of the tick, so that neighbouring prices share a leaf whatever the tick is.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn rank(&self, side: Side, price: i64) -> u64 {
         let step = if self.unit_steps {
             price
@@ -190,7 +190,7 @@ impl Book {
 }
 
 /// True when an incoming order of this side with this limit trades at `price`.
-#[inline]
+#[inline(always)]
 pub(crate) fn crosses(incoming: Side, limit: Option<i64>, price: i64) -> bool {
     let Some(limit) = limit else { return true };
     // For a seller both prices turned round, without a branch that no predictor can guess.

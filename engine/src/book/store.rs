@@ -82,7 +82,7 @@ impl Store {
     // ---- looking up ----
 
     /// The order that a session calls `cl_ord_id`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, session: SessionId, cl_ord_id: u64) -> Option<u32> {
         self.ids.find(session.get(), cl_ord_id, |slot| {
             let order = &self.orders[slot];
@@ -181,7 +181,7 @@ impl Store {
     }
 
     /// Forgets an order that stands in no queue.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, book: &mut Book, slot: u32) {
         let order = &self.orders[slot];
         debug_assert_eq!(order.queue, NONE);
@@ -226,14 +226,14 @@ impl Store {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn index_id(&mut self, session: u32, id: u64, slot: u32) {
         let orders = &self.orders;
         self.ids
             .insert(session, id, slot, |other| orders[other].cl_ord_id);
     }
 
-    #[inline]
+    #[inline(always)]
     fn forget_id(&mut self, instrument: u32, slot: u32) {
         let order = &self.orders[slot];
         let (session, id) = (order.session().get(), order.cl_ord_id);
@@ -338,7 +338,7 @@ impl Store {
     // the level's event is known at once and nothing need be noted as touched.
 
     /// Stores a plain order at the end of its level: what the level is now.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn rest_alone(
         &mut self,
         book: &mut Book,
@@ -374,7 +374,7 @@ impl Store {
     }
 
     /// Ends a plain order of the book: what its level is now.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn end_alone(&mut self, book: &mut Book, slot: u32) -> Event {
         let level = self.leave(book, slot);
         self.remove(book, slot);
@@ -383,7 +383,7 @@ impl Store {
 
     /// Moves a plain order of the book to the end of another level, and tells what both levels are
     /// now, the lower price first.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn move_alone<S: EventSink + ?Sized>(
         &mut self,
         book: &mut Book,
@@ -614,7 +614,7 @@ impl Store {
     // ---- levels and waiting rooms ----
 
     /// The level of a price, begun when there is none.
-    #[inline]
+    #[inline(always)]
     fn level(&mut self, book: &mut Book, side: Side, price: i64) -> u32 {
         let rank = book.rank(side, price);
         let half = &mut book.sides[side as usize];
@@ -695,7 +695,7 @@ impl Store {
     }
 
     /// Takes an order out of its level; returns what the level is now.
-    #[inline]
+    #[inline(always)]
     fn leave(&mut self, book: &mut Book, slot: u32) -> Event {
         let order = &self.orders[slot];
         let (at, side) = (order.queue, order.side());
@@ -724,7 +724,7 @@ impl Store {
     }
 
     /// The reverse of [`link`](Self::link), from any place of the queue.
-    #[inline]
+    #[inline(always)]
     fn unlink(&mut self, slot: u32, at: u32, ranked: bool) {
         let order = &self.orders[slot];
         let parts = self.parts(order);
@@ -738,7 +738,7 @@ impl Store {
     }
 
     /// The links of an order that comes last in a queue.
-    #[inline]
+    #[inline(always)]
     fn chain(&mut self, slot: u32, at: u32, ranked: bool) {
         let queue = &mut self.queues[at];
         let last = core::mem::replace(&mut queue.tail, slot);
@@ -756,7 +756,7 @@ impl Store {
     }
 
     /// The links around an order that goes.
-    #[inline]
+    #[inline(always)]
     fn unchain(&mut self, slot: u32, at: u32, ranked: bool) {
         let order = &self.orders[slot];
         let (id, prev, next) = (order.id, order.prev, order.next);
