@@ -16,6 +16,8 @@ use crate::subject::{Outcome, Subject};
 pub struct Contender {
     /// Its name in tables.
     pub name: &'static str,
+    /// It takes part in the first round only, because it is slow.
+    once: bool,
     /// Runs it once over a workload, from new.
     run: Run,
 }
@@ -27,8 +29,16 @@ impl Contender {
     pub fn new<S: Subject>(name: &'static str, make: impl Fn(&Workload) -> S + 'static) -> Self {
         Self {
             name,
+            once: false,
             run: Box::new(move |workload, pass| measure(make(workload), workload, pass)),
         }
+    }
+
+    /// The same, taking part in the first round only: for the slow.
+    #[must_use]
+    pub fn once(mut self) -> Self {
+        self.once = true;
+        self
     }
 }
 
@@ -105,15 +115,21 @@ pub fn run(workload: &Workload, contenders: &[Contender], rounds: Rounds) -> Vec
     let mut seconds = vec![Vec::new(); contenders.len()];
     let mut outcomes = vec![Outcome::default(); contenders.len()];
     let mut latencies: Vec<Option<Latency>> = vec![None; contenders.len()];
-    for _ in 0..rounds.throughput {
+    for round in 0..rounds.throughput {
         for (index, contender) in contenders.iter().enumerate() {
+            if contender.once && round > 0 {
+                continue;
+            }
             let measured = (contender.run)(workload, Pass::Throughput);
             seconds[index].push(measured.seconds);
             outcomes[index] = measured.outcome;
         }
     }
-    for _ in 0..rounds.latency {
+    for round in 0..rounds.latency {
         for (contender, latency) in contenders.iter().zip(&mut latencies) {
+            if contender.once && round > 0 {
+                continue;
+            }
             let measured = (contender.run)(workload, Pass::Latency { clock_ns });
             let new = measured.latency.as_ref().map(summary);
             // The quieter round, judged by its tail.
@@ -134,7 +150,7 @@ pub fn run(workload: &Workload, contenders: &[Contender], rounds: Rounds) -> Vec
         name: contender.name,
         commands,
         best: rate(seconds[index][0]),
-        median: rate(seconds[index][rounds.throughput / 2]),
+        median: rate(seconds[index][seconds[index].len() / 2]),
         ratio: seconds[0][0] / seconds[index][0],
         trades: outcomes[index].trades,
         lots: outcomes[index].lots,

@@ -11,6 +11,9 @@ pub mod baseline;
 pub mod contest;
 pub mod element;
 pub mod flows;
+pub mod heap;
 pub mod messages;
+#[cfg(feature = "peers")]
+pub mod peers;
 pub mod shape;
 pub mod subject;

@@ -148,6 +148,13 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// A flow as W1, W2 and W3 are, of any size: books, orders of each, commands.
+    #[must_use]
+    pub fn moves(name: &'static str, books: u32, each: usize, count: usize, seed: u64) -> Self {
+        let (books, fill, commands) = moves::flow(books, each, count, seed);
+        Self::new(name, books, fill, commands)
+    }
+
     fn new(name: &'static str, books: u32, fill: Vec<Command>, commands: Vec<Command>) -> Self {
         let mut seq = 0;
         let mut sequenced = |commands: Vec<Command>| -> Vec<Sequenced> {

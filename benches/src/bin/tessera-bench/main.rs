@@ -2,12 +2,19 @@
 
 mod adapter;
 mod count;
+mod growth;
+mod memory;
 mod race;
 mod shapes;
+mod tables;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tessera_benches::heap::Heap;
+
+#[global_allocator]
+static HEAP: Heap = Heap;
 
 #[derive(Parser)]
 #[command(
@@ -39,6 +46,12 @@ enum Verb {
     Adapter(adapter::Args),
     /// Does a small fixed number of commands and measures nothing: for a profiler.
     Count(count::Args),
+    /// How the cost of a command grows with orders and books.
+    Growth(growth::Args),
+    /// Heap bytes per resting plain order.
+    Memory,
+    /// Everything, as `docs/performance.md` shows it.
+    Tables(tables::Args),
     /// Says what each flow is, and how large its books are with each of a range of seeds.
     Flows(shapes::Args),
 }
@@ -49,6 +62,9 @@ fn main() -> ExitCode {
         Verb::Race(args) => race::run(&args),
         Verb::Adapter(args) => adapter::run(&args),
         Verb::Count(args) => count::run(&args),
+        Verb::Growth(args) => growth::run(&args),
+        Verb::Memory => memory::run(),
+        Verb::Tables(args) => tables::run(&args),
         Verb::Flows(args) => shapes::run(&args),
     }
 }
