@@ -2,7 +2,7 @@
 //!
 //! The package estimates models from data, prices the rights in a contract, revalues books on joint
 //! scenarios and turns the result into integers. It uses floats and Monte Carlo throughout; the
-//! matching engine replays only the integers of the parameter set. It knows no book, no order and no
+//! matching engine replays only the integers of [`quantise`]. It knows no book, no order and no
 //! socket, it reads no clock, and every random number is a function of a seed and a position
 //! ([`rng`]), so that a result is the same bits at any number of threads.
 //!
@@ -27,3 +27,21 @@ pub mod energy;
 pub mod evt;
 
 pub mod price;
+
+pub mod premium;
+
+pub mod model;
+
+pub mod scenario;
+
+pub mod aggregate;
+
+pub mod stress;
+
+pub mod margin;
+
+pub mod quantise;
+
+pub mod backtest;
+
+pub mod calibrate;
