@@ -1,14 +1,16 @@
-//! Books every order's quantity from events alone: nothing is made, nothing is lost.
+//! Books every order's quantity and status from events alone: nothing is made, nothing is lost, and no
+//! order does what the table of [`OrderStatus`] forbids.
 
 use std::collections::BTreeMap;
 
-use tessera_engine::Exchange;
-use tessera_types::{CancelReason, Event, OrderId, Party, Qty, Side};
+use tessera_engine::{Exchange, OrderInput, OrderStatus};
+use tessera_types::{CancelReason, Command, Event, OrdType, OrderId, Party, Qty, Side};
 
 /// What the events say about the orders that live.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     orders: BTreeMap<OrderId, Account>,
+    status: BTreeMap<OrderId, OrderStatus>,
 }
 
 /// One order. What was accepted is `filled`, `open`, and what went with a reduce, replace or cancel.
@@ -20,11 +22,12 @@ struct Account {
 }
 
 impl Ledger {
-    /// Books one event.
+    /// Books one event of this command.
     ///
     /// # Panics
     /// When an event contradicts those before it.
-    pub fn book(&mut self, event: &Event) {
+    pub fn book(&mut self, command: &Command, event: &Event) {
+        self.follow(command, event);
         match *event {
             Event::OrderAccepted {
                 party, side, qty, ..
@@ -123,6 +126,61 @@ impl Ledger {
             })
             .collect();
         assert_eq!(self.orders, live, "orders by their events and in the books");
+        let live = self.status.iter().filter(|(_, status)| !status.has_ended());
+        assert!(live.map(|(order, _)| order).eq(self.orders.keys()));
+    }
+
+    /// Moves each order that the event is about along the table of its life.
+    fn follow(&mut self, command: &Command, event: &Event) {
+        let is_stop = |ord_type| {
+            matches!(
+                ord_type,
+                OrdType::Stop | OrdType::StopLimit | OrdType::TrailingStop
+            )
+        };
+        let filled = |leaves: Qty| {
+            if leaves.is_zero() {
+                OrderInput::LastFill
+            } else {
+                OrderInput::Fill
+            }
+        };
+        match *event {
+            Event::OrderAccepted { party, .. } => {
+                let waits = matches!(command, Command::NewOrder(order) if is_stop(order.ord_type));
+                let input = if waits {
+                    OrderInput::AcceptStop
+                } else {
+                    OrderInput::Accept
+                };
+                self.step(&party, input);
+            }
+            Event::Trade {
+                maker,
+                taker,
+                maker_leaves,
+                taker_leaves,
+                ..
+            } => {
+                self.step(&maker, filled(maker_leaves));
+                self.step(&taker, filled(taker_leaves));
+            }
+            Event::OrderTriggered { party, .. } => self.step(&party, OrderInput::Trigger),
+            Event::OrderReduced { party, .. } | Event::OrderReplaced { party, .. } => {
+                self.step(&party, OrderInput::Amend);
+            }
+            Event::OrderCanceled { party, .. } => self.step(&party, OrderInput::Cancel),
+            Event::OrderExpired { party, .. } => self.step(&party, OrderInput::Expire),
+            _ => {}
+        }
+    }
+
+    fn step(&mut self, party: &Party, input: OrderInput) {
+        let status = self.status.entry(party.order_id);
+        let status = status.or_insert(OrderStatus::Pending);
+        *status = status
+            .next(input)
+            .unwrap_or_else(|| panic!("{input:?} of {party:?}, which is {status:?}"));
     }
 
     fn account(&mut self, party: &Party, event: &Event) -> &mut Account {

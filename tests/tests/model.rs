@@ -114,7 +114,9 @@ fn the_same_commands_lead_to_the_same_state() {
         for sequenced in one.commands() {
             events.clear();
             replayed.apply(&through_the_journal(sequenced), &mut events);
-            events.iter().for_each(|event| ledger.book(event));
+            for event in &events {
+                ledger.book(&sequenced.command, event);
+            }
             ledger.compare(&replayed);
         }
         assert_eq!(
