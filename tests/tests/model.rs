@@ -16,6 +16,7 @@ use tessera::sim::Runner;
 use tessera_engine::{EngineConfig, Exchange};
 use tessera_tests::duel::{duel, shrink};
 use tessera_tests::ledger::Ledger;
+use tessera_tests::listing;
 use tessera_tests::model::Model;
 use tessera_tests::scripts::{Features, random_script};
 use tessera_tests::sessions;
@@ -139,6 +140,14 @@ fn sessions_get_what_the_venue_would_get() {
         }
         sessions::compare(seed, engine.commands());
     });
+}
+
+/// A catalogue only grows, and a contract stands on what it holds.
+#[test]
+fn only_what_the_catalogue_knows_is_listed() {
+    for seed in seeds().take(100) {
+        listing::compare(seed, 200);
+    }
 }
 
 /// Histories that differ in what cannot matter, such as the order of two cancels, a refused request or
