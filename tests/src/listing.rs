@@ -100,7 +100,10 @@ impl Known {
 
     fn offer_catalogue(&mut self, new: &Catalogue) -> Result<(), RejectReason> {
         let tick = new.tick_micro_usd;
-        if tick == 0 || tick % 60 != 0 || new.classes.iter().any(|c| ![0, 7].contains(&c.slices)) {
+        if tick == 0
+            || !tick.is_multiple_of(60)
+            || new.classes.iter().any(|c| ![0, 7].contains(&c.slices))
+        {
             return Err(RejectReason::BadField);
         }
         let lengths = [new.classes.len(), new.profiles.len(), new.zones.len()];
@@ -133,7 +136,7 @@ impl Known {
             || instrument.min_qty.is_zero()
             || instrument.min_qty > instrument.max_qty
             || instrument.fifo_pct > 100
-            || instrument.tick_micro_usd % 60 != 0
+            || !instrument.tick_micro_usd.is_multiple_of(60)
             || instrument.protect.is_some_and(|ticks| ticks > 1 << 62)
             || guard.is_some_and(|guard| guard.band < 1 || guard.length_ns < 1)
         {
