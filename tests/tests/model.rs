@@ -293,6 +293,24 @@ fn a_share_of_an_iceberg_comes_slice_by_slice() {
 }
 
 #[test]
+fn a_stop_elected_before_an_interruption_waits_only_if_it_may() {
+    agree(
+        r#"{"op":"instrument","instrument":"V","vi_band":2,"vi_ns":10,"ref_price":100}
+        {"op":"new","id":1,"party":"A","side":"sell","price":100,"qty":1}
+        {"op":"new","id":2,"party":"A","side":"sell","price":110,"qty":9}
+        {"op":"new","id":3,"party":"B","side":"buy","qty":20,"type":"stop","stop":100,"tif":"fok"}
+        {"op":"new","id":4,"party":"B","side":"buy","price":110,"qty":20,"type":"stop_limit","stop":100,"tif":"ioc"}
+        {"op":"new","id":5,"party":"B","side":"buy","price":110,"qty":2,"type":"stop_limit","stop":100,"min_qty":2}
+        {"op":"new","id":6,"party":"B","side":"buy","qty":2,"type":"stop","stop":100}
+        {"op":"new","id":7,"party":"B","side":"buy","price":110,"qty":2,"type":"stop_limit","stop":100,"aon":true}
+        {"op":"new","id":8,"party":"C","side":"buy","price":111,"qty":2}
+        {"op":"orders"}
+        {"op":"time","t":10}
+        {"op":"orders"}"#,
+    );
+}
+
+#[test]
 fn a_triggered_stop_that_waits_for_an_auction_has_no_price() {
     agree(
         r#"{"op":"new","id":3,"party":"C","side":"buy","price":103,"qty":2}

@@ -75,6 +75,17 @@ impl Entry {
         Self { limit, rest, least }
     }
 
+    /// Why the order cannot wait in an auction, when it asks for what must be answered at once. New
+    /// orders of this kind are refused before; a stop may become one while an auction collects.
+    fn refused_by_auction(&self) -> Option<CancelReason> {
+        match (self.least, self.rest) {
+            (Least::Whole { .. }, _) => Some(CancelReason::Fok),
+            (Least::Qty(_), _) => Some(CancelReason::MinQty),
+            (Least::None, Rest::Cancel(reason)) if self.limit.is_some() => Some(reason),
+            (Least::None, _) => None,
+        }
+    }
+
     /// A market order never stays, whatever its time in force is.
     #[inline]
     pub(crate) fn for_market(mut self, market: bool) -> Self {
@@ -104,7 +115,11 @@ impl Exchange {
         sink: &mut S,
     ) {
         if self.books[number].phase != Phase::Continuous {
-            return self.rest(number, slot, entry.limit); // [8] orders collect, none trades
+            // [8] orders collect, none trades
+            return match entry.refused_by_auction() {
+                None => self.rest(number, slot, entry.limit),
+                Some(reason) => self.cancel_incoming(number, slot, reason, sink),
+            };
         }
         let limit = entry.limit.or_else(|| self.protection(number, slot));
         if let Err(verdict) = self.test_entry(number, slot, limit, entry) {

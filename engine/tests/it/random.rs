@@ -9,7 +9,7 @@ use tessera_types::{
     ExecInst, FenceReason, Generation, Instrument, InstrumentId, ListInstrument, MassCancel,
     MassQuote, MatchAlgo, Name, NewOrder, OrdType, OrderId, OrderTarget, Phase, Price, Qty,
     QuoteEntry, Reduce, RejectReason, Replace, SelfMatch, Seq, Sequenced, SessionFence, SessionId,
-    SessionLogon, SetPhase, Side, TimeInForce, Timestamp,
+    SessionLogon, SetPhase, Side, TimeInForce, Timestamp, VolatilityGuard,
 };
 
 /// A small generator with a seed, so that a failure can be repeated (xorshift64*).
@@ -194,6 +194,21 @@ impl Maker {
         instrument.min_alloc = 2;
         if at == 1 {
             instrument.protect = Some(2);
+        }
+        if at >= 2 {
+            instrument.indicative = true;
+            instrument.volatility = Some(VolatilityGuard {
+                band: self.dice.below(4),
+                length_ns: self.dice.below(40),
+            })
+            .filter(|_| at != 2);
+        }
+        if at == 3 {
+            // One that is taken, however the dice fall.
+            instrument.volatility = Some(VolatilityGuard {
+                band: 1 + self.dice.below(3),
+                length_ns: 1 + self.dice.below(40),
+            });
         }
         if at >= 4 {
             instrument.tick = self.dice.below(3).cast_signed();

@@ -645,6 +645,124 @@ fn an_auction_elects_stops_and_icebergs_trade_whole() {
 }
 
 #[test]
+fn a_trade_beyond_the_band_begins_an_auction_that_the_clock_ends() {
+    check(
+        "list X vi=5/100 ref_price=100 | a#1 sell 2 @ 104 | b#2 sell 3 @ 107 | s#3 buy 1 stop=104 | time 50 | c#4 buy 4 @ 110 | d#5 buy 1 market | e#6 buy 1 @ 107 ioc | time 149 | time 150",
+        expect![[r#"
+            1 listed   1
+            2 accepted a#1 sell 2 @ 104
+            3 accepted b#2 sell 3 @ 107
+            4 accepted s#3 buy 1 @ 0
+            6 accepted c#4 buy 4 @ 110
+            6 trade    a#1 c#4 2 @ 104 buy open 0 2
+            6 phase    auction until 150
+            6 trigger  s#3 at 104
+            7 accepted d#5 buy 1 @ 0
+            8 rejected new #6 wrong_phase
+            10 phase    continuous
+            10 auction  3 @ 110 surplus 1
+            10 trade    b#2 s#3 1 @ 110 none open 2 0
+            10 trade    b#2 d#5 1 @ 110 none open 1 0
+            10 trade    b#2 c#4 1 @ 110 none open 0 1
+            = bids 110x1(1) asks
+        "#]],
+    );
+}
+
+#[test]
+fn an_interruption_counts_from_the_reference_before_the_command() {
+    check(
+        "list X vi=5/100 ref_price=100 | a#1 sell 1 @ 105 | a#2 sell 1 @ 110 | a#3 sell 1 @ 111 | s#4 buy 1 stop=105 | c#5 buy 1 @ 105 | c#6 buy 1 @ 110 | time 100 | c#7 buy 2 @ 116 | phase continuous ref 90 | b#8 sell 1 @ 95 | b#9 buy 1 @ 95 | b#10 sell 1 @ 84 | b#11 buy 1 @ 84",
+        expect![[r#"
+            1 listed   1
+            2 accepted a#1 sell 1 @ 105
+            3 accepted a#2 sell 1 @ 110
+            4 accepted a#3 sell 1 @ 111
+            5 accepted s#4 buy 1 @ 0
+            6 accepted c#5 buy 1 @ 105
+            6 trade    a#1 c#5 1 @ 105 buy open 0 0
+            6 trigger  s#4 at 105
+            6 phase    auction until 100
+            7 accepted c#6 buy 1 @ 110
+            8 phase    continuous
+            8 auction  1 @ 110 surplus 1
+            8 trade    a#2 s#4 1 @ 110 none open 0 0
+            9 accepted c#7 buy 2 @ 116
+            9 trade    a#3 c#7 1 @ 111 buy open 0 1
+            10 phase    continuous
+            11 accepted b#8 sell 1 @ 95
+            11 phase    auction until 200
+            12 accepted b#9 buy 1 @ 95
+            13 accepted b#10 sell 1 @ 84
+            14 accepted b#11 buy 1 @ 84
+            = bids 116x1(1) 110x1(1) 95x1(1) 84x1(1) asks 84x1(1) 95x1(1)
+        "#]],
+    );
+}
+
+#[test]
+fn tests_on_entry_count_what_lies_inside_the_band() {
+    check(
+        "list X vi=5/100 ref_price=100 | a#1 sell 2 @ 104 | a#2 sell 3 @ 106 | b#3 buy 3 @ 110 fok | b#4 buy 3 @ 110 min=3 | b#5 buy 3 @ 104 aon | b#6 buy 3 market fok | b#7 buy 3 @ 110 ioc | phase halt | time 500 | phase continuous | b#8 buy 1 @ 110 aon | b#9 buy 1 @ 103",
+        expect![[r#"
+            1 listed   1
+            2 accepted a#1 sell 2 @ 104
+            3 accepted a#2 sell 3 @ 106
+            4 accepted b#3 buy 3 @ 110
+            4 canceled b#3 open 3 filled 0 fok
+            5 accepted b#4 buy 3 @ 110
+            5 canceled b#4 open 3 filled 0 min_qty
+            6 accepted b#5 buy 3 @ 104
+            7 accepted b#6 buy 3 @ 0
+            7 canceled b#6 open 3 filled 0 fok
+            8 accepted b#7 buy 3 @ 110
+            8 trade    a#1 b#7 2 @ 104 buy open 0 1
+            8 phase    auction until 100
+            8 canceled b#7 open 1 filled 2 ioc
+            9 phase    halt
+            11 phase    continuous
+            12 accepted b#8 buy 1 @ 110
+            12 trade    a#2 b#8 1 @ 106 buy open 2 0
+            13 accepted b#9 buy 1 @ 103
+            = bids 104x3(1) 103x1(1) asks 106x2(1)
+        "#]],
+    );
+}
+
+#[test]
+fn an_auction_tells_its_outcome_while_it_collects() {
+    check(
+        "list X indicative=yes | phase auction | a#1 buy 5 @ 102 | b#2 sell 3 @ 99 | b#3 sell 1 @ 120 | c#4 sell 4 market | d#5 buy 9 market | d#5 cancel | c#4 reduce by 3 | a#1 cancel | phase auction ref 100 | b#6 buy 1 market | phase halt | b#2 cancel | phase auction",
+        expect![[r#"
+            1 listed   1
+            2 phase    auction
+            3 accepted a#1 buy 5 @ 102
+            4 accepted b#2 sell 3 @ 99
+            4 indicate 3 @ 102 surplus 2
+            5 accepted b#3 sell 1 @ 120
+            6 accepted c#4 sell 4 @ 0
+            6 indicate 5 @ 99 surplus -2
+            7 accepted d#5 buy 9 @ 0
+            7 indicate 8 @ 121 surplus 1
+            8 canceled d#5 open 9 filled 0 user
+            8 indicate 5 @ 99 surplus -2
+            9 reduced  c#4 open 1
+            9 indicate 4 @ 102 surplus 1
+            10 canceled a#1 open 5 filled 0 user
+            10 indicate 0
+            11 phase    auction
+            12 accepted b#6 buy 1 @ 0
+            12 indicate 1 @ 98 surplus 0
+            13 phase    halt
+            14 canceled b#2 open 3 filled 0 user
+            15 phase    auction
+            15 indicate 1 @ 100 surplus 0
+            = bids asks 120x1(1)
+        "#]],
+    );
+}
+
+#[test]
 fn mass_quote_replaces_the_earlier_quote_of_each_named_side() {
     check(
         "m quote 1:5@99 2:5@101 | m quote 3:5@98 4:0@101 | m quote - 5:5@102 | m quote 6:5@103 7:5@103 | m quote 8:5@102 -  post",

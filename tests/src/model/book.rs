@@ -162,7 +162,15 @@ impl Model {
     /// An order meets the book. `on_entry` when it does so for the first time.
     pub(super) fn enter(&mut self, mut order: Order, on_entry: bool) {
         if self.listings[order.instrument].phase != Phase::Continuous {
-            return self.rest(order);
+            // New orders of these kinds were refused, so these were stops.
+            return match order.tif {
+                TimeInForce::Fok if on_entry => self.say_canceled(&order, "fok"),
+                _ if on_entry && order.min_qty > 0 => self.say_canceled(&order, "min_qty"),
+                TimeInForce::Ioc if on_entry && order.kind != OrdType::Market => {
+                    self.say_canceled(&order, "ioc");
+                }
+                _ => self.rest(order),
+            };
         }
         let limit = self.limit_of(&order);
         let conditional =
@@ -242,8 +250,8 @@ impl Model {
 
     fn rest(&mut self, mut order: Order) {
         order.state = State::Book;
-        // A triggered stop that came to rest in an auction is an order like any other from now on.
-        if matches!(order.tif, TimeInForce::Ioc | TimeInForce::Fok) {
+        // A market order that waits for an auction is like any other, once a stop or not.
+        if order.tif == TimeInForce::Ioc {
             order.tif = TimeInForce::Gtc;
         }
         order.slice = order.full_slice();
