@@ -126,6 +126,9 @@ pub fn random_script(seed: u64, allowed: Features, commands: usize) -> Vec<Strin
         parties: rng.random_range(2..=4),
         instruments: Vec::new(),
         next_id: 1,
+        id_step: *[1, 1, 1, 7, 250, 1_000, 1 << 40]
+            .choose(&mut rng)
+            .unwrap_or(&1),
         clock: 0,
         lines: Vec::new(),
         rng,
@@ -152,6 +155,8 @@ struct Writer {
     parties: usize,
     instruments: Vec<String>,
     next_id: i64,
+    /// From one id to the next: clients number their orders in many ways.
+    id_step: i64,
     clock: i64,
     lines: Vec<String>,
 }
@@ -557,14 +562,19 @@ impl Writer {
     }
 
     fn fresh_id(&mut self) -> String {
-        self.next_id += 1;
+        // Now and then far ahead, as after a restart, or in the gap between two.
+        self.next_id += match self.rng.random_range(0..60) {
+            0 => self.id_step * 5_000,
+            _ => self.id_step,
+        };
         self.next_id.to_string()
     }
 
     /// An id used lately, so probably live.
     fn known_id(&mut self) -> String {
-        let back = self.rng.random_range(0..30.min(self.next_id));
-        (self.next_id - back).to_string()
+        let back = self.rng.random_range(0..30) * self.id_step;
+        let between = if self.rng.random_bool(0.02) { 1 } else { 0 };
+        (self.next_id - back + between).max(1).to_string()
     }
 
     fn party(&mut self) -> String {

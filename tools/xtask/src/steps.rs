@@ -144,6 +144,8 @@ pub(crate) fn coverage(seeds: &str, lines: bool) -> Result<()> {
         );
         return Ok(());
     }
+    // What an earlier build left would be reported too.
+    step("clean", &mut cargo(["llvm-cov", "clean", "--workspace"]))?;
     let mut run = cargo(["llvm-cov", "--no-report", "--locked"]);
     run.args(["--package", "tessera-tests", "--test", "model"]);
     run.env("TESSERA_MODEL_SEEDS", seeds);
