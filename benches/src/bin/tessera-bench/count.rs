@@ -3,9 +3,12 @@
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use tessera_bench::driver::{self, Queue, Sender};
+use tessera_bench::layout::{Message, Report};
 use tessera_benches::baseline::Baseline;
 use tessera_benches::contest;
 use tessera_benches::flows::{Flow, Workload};
+use tessera_benches::messages;
 use tessera_benches::subject::{Engine, Subject};
 
 /// Does a small fixed number of commands and measures nothing: for a profiler.
@@ -34,6 +37,8 @@ enum Who {
     Engine,
     /// The plain book.
     Baseline,
+    /// The engine behind the interface of the public benchmark, with its own queue; a market scenario.
+    Adapter,
 }
 
 /// Prints how many commands `run_all` did.
@@ -44,10 +49,34 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let warm_up = args.warm_up.min(workload.commands.len());
     match args.subject {
         Who::Engine => apply(Engine::new(&workload), &workload, warm_up),
+        Who::Adapter => deliver(&workload, warm_up),
         Who::Baseline => apply(Baseline::plain(workload.books), &workload, warm_up),
     }
     println!("{}", workload.commands.len() - warm_up);
     ExitCode::SUCCESS
+}
+
+/// Messages in batches of as many as their reports fit the queue.
+fn deliver(workload: &Workload, warm_up: usize) {
+    let messages = messages::of(&workload.commands);
+    let (mut sender, mut receiver) = driver::start(23, Queue::Own, 1 << 16);
+    let mut out = vec![Report::default(); 1 << 16];
+    let (first, then) = messages.split_at(warm_up.min(messages.len()));
+    for batch in first.chunks(256) {
+        sender.send_batch(batch);
+        sender.flush();
+        receiver.receive(&mut out);
+    }
+    for batch in then.chunks(256) {
+        run_all_messages(&mut sender, batch);
+        sender.flush();
+        receiver.receive(&mut out);
+    }
+}
+
+#[inline(never)]
+fn run_all_messages(sender: &mut Sender, batch: &[Message]) {
+    sender.send_batch(batch);
 }
 
 fn apply<S: Subject>(mut subject: S, workload: &Workload, warm_up: usize) {
