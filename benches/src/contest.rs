@@ -4,7 +4,7 @@
 //! round counts, since disturbances only ever add time. Latencies of single commands come from rounds
 //! of their own, because reading the clock around each costs about as much as the command.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -16,11 +16,14 @@ use crate::subject::{Outcome, Subject};
 pub struct Contender {
     /// Its name in tables.
     pub name: &'static str,
-    /// It takes part in the first round only, because it is slow.
-    once: bool,
+    /// It takes part in the first round only and is stopped after a while, because it is slow.
+    slow: bool,
     /// Runs it once over a workload, from new.
     run: Run,
 }
+
+/// How long a slow contender may take over the commands of a workload.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 type Run = Box<dyn Fn(&Workload, Pass) -> Measured>;
 
@@ -29,15 +32,15 @@ impl Contender {
     pub fn new<S: Subject>(name: &'static str, make: impl Fn(&Workload) -> S + 'static) -> Self {
         Self {
             name,
-            once: false,
+            slow: false,
             run: Box::new(move |workload, pass| measure(make(workload), workload, pass)),
         }
     }
 
-    /// The same, taking part in the first round only: for the slow.
+    /// The same, taking part in the first round only and stopped after [`PATIENCE`].
     #[must_use]
-    pub fn once(mut self) -> Self {
-        self.once = true;
+    pub fn slow(mut self) -> Self {
+        self.slow = true;
         self
     }
 }
@@ -45,7 +48,9 @@ impl Contender {
 /// What to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pass {
-    Throughput,
+    Throughput {
+        limit: Option<Duration>,
+    },
     /// Of single commands, less what the clock itself takes.
     Latency {
         clock_ns: u64,
@@ -54,6 +59,8 @@ enum Pass {
 
 struct Measured {
     seconds: f64,
+    /// How many commands were done in that time.
+    done: usize,
     outcome: Outcome,
     /// Nanoseconds of single commands.
     latency: Option<Histogram<u64>>,
@@ -75,7 +82,7 @@ pub struct Row {
     pub flow: &'static str,
     /// Who.
     pub name: &'static str,
-    /// How many commands were measured.
+    /// How many commands were done: fewer than there are when it was stopped.
     pub commands: usize,
     /// Million commands a second, of the best round.
     pub best: f64,
@@ -114,20 +121,23 @@ pub fn run(workload: &Workload, contenders: &[Contender], rounds: Rounds) -> Vec
     let clock_ns = clock_overhead_ns();
     let mut seconds = vec![Vec::new(); contenders.len()];
     let mut outcomes = vec![Outcome::default(); contenders.len()];
+    let mut done = vec![0; contenders.len()];
     let mut latencies: Vec<Option<Latency>> = vec![None; contenders.len()];
     for round in 0..rounds.throughput {
         for (index, contender) in contenders.iter().enumerate() {
-            if contender.once && round > 0 {
+            if contender.slow && round > 0 {
                 continue;
             }
-            let measured = (contender.run)(workload, Pass::Throughput);
+            let limit = contender.slow.then_some(PATIENCE);
+            let measured = (contender.run)(workload, Pass::Throughput { limit });
+            done[index] = measured.done;
             seconds[index].push(measured.seconds);
             outcomes[index] = measured.outcome;
         }
     }
     for round in 0..rounds.latency {
-        for (contender, latency) in contenders.iter().zip(&mut latencies) {
-            if contender.once && round > 0 {
+        for ((contender, latency), &done) in contenders.iter().zip(&mut latencies).zip(&done) {
+            if (contender.slow && round > 0) || done < workload.commands.len() {
                 continue;
             }
             let measured = (contender.run)(workload, Pass::Latency { clock_ns });
@@ -144,18 +154,21 @@ pub fn run(workload: &Workload, contenders: &[Contender], rounds: Rounds) -> Vec
         of_one.sort_by(f64::total_cmp);
     }
     let commands = workload.commands.len();
-    let rate = |seconds: f64| commands as f64 / seconds / 1e6;
-    let rows = contenders.iter().enumerate().map(|(index, contender)| Row {
-        flow: workload.name,
-        name: contender.name,
-        commands,
-        best: rate(seconds[index][0]),
-        median: rate(seconds[index][seconds[index].len() / 2]),
-        ratio: seconds[0][0] / seconds[index][0],
-        trades: outcomes[index].trades,
-        lots: outcomes[index].lots,
-        agrees: outcomes[index] == outcomes[0],
-        latency: latencies[index],
+    let rows = contenders.iter().enumerate().map(|(index, contender)| {
+        let rate = |seconds: f64| done[index] as f64 / seconds / 1e6;
+        let best = rate(seconds[index][0]);
+        Row {
+            flow: workload.name,
+            name: contender.name,
+            commands: done[index],
+            best,
+            median: rate(seconds[index][seconds[index].len() / 2]),
+            ratio: best * seconds[0][0] * 1e6 / commands as f64,
+            trades: outcomes[index].trades,
+            lots: outcomes[index].lots,
+            agrees: outcomes[index] == outcomes[0] && done[index] == commands,
+            latency: latencies[index],
+        }
     });
     rows.collect()
 }
@@ -164,10 +177,15 @@ fn measure<S: Subject>(mut subject: S, workload: &Workload, pass: Pass) -> Measu
     fill(&mut subject, workload);
     let before = subject.outcome();
     let commands = &workload.commands;
+    let mut done = commands.len();
     let start = Instant::now();
     let latency = match pass {
-        Pass::Throughput => {
+        Pass::Throughput { limit: None } => {
             run_all(&mut subject, commands);
+            None
+        }
+        Pass::Throughput { limit: Some(limit) } => {
+            done = run_for(&mut subject, commands, limit);
             None
         }
         Pass::Latency { clock_ns } => {
@@ -185,6 +203,7 @@ fn measure<S: Subject>(mut subject: S, workload: &Workload, pass: Pass) -> Measu
     let after = subject.outcome();
     Measured {
         seconds,
+        done,
         outcome: Outcome {
             trades: after.trades - before.trades,
             lots: after.lots - before.lots,
@@ -206,6 +225,22 @@ pub fn run_all<S: Subject>(subject: &mut S, commands: &[tessera_types::Sequenced
     for place in 0..commands.len() {
         subject.step(commands, place);
     }
+}
+
+/// As [`run_all`], but for at most about so long; returns how many commands were done.
+fn run_for<S: Subject>(
+    subject: &mut S,
+    commands: &[tessera_types::Sequenced],
+    limit: Duration,
+) -> usize {
+    let start = Instant::now();
+    for place in 0..commands.len() {
+        if place % 256 == 0 && start.elapsed() > limit {
+            return place;
+        }
+        subject.step(commands, place);
+    }
+    commands.len()
 }
 
 /// What two readings of the clock are apart when nothing is between them, in nanoseconds (median).

@@ -41,3 +41,28 @@ fn flows_are_the_same_every_time_and_of_the_length_asked_for() {
         assert_ne!(one.commands, flow.workload(10_000, 2).commands);
     }
 }
+
+#[cfg(feature = "peers")]
+#[test]
+fn peers_trade_the_same_where_they_should() {
+    use tessera_benches::peers::{Lobster, Matchcore, OrderbookRs, Peer, PeerBook};
+
+    let agrees = |flow: Flow| {
+        let contenders = [
+            Contender::new("baseline", |workload| Baseline::plain(workload.books)),
+            Contender::new(Lobster::NAME, Peer::<Lobster>::new),
+            Contender::new(OrderbookRs::NAME, Peer::<OrderbookRs>::new),
+            Contender::new(Matchcore::NAME, Peer::<Matchcore>::new),
+        ];
+        let rounds = Rounds {
+            throughput: 1,
+            latency: 0,
+        };
+        let rows = contest::run(&flow.workload(5_000, 1), &contenders, rounds);
+        assert!(rows[0].trades > 0);
+        rows.iter().map(|row| row.agrees).collect::<Vec<_>>()
+    };
+    assert_eq!(agrees(Flow::Sweep), [true; 4]);
+    // matchcore 0.4 forgets the limit of an order that crosses, which shows in longer runs.
+    assert_eq!(agrees(Flow::W1)[..3], [true; 3]);
+}

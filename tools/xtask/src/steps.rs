@@ -226,16 +226,17 @@ pub(crate) fn bench(
         }
         return step("bench", &mut command);
     }
-    step(
+    let mut build = cargo([
         "build",
-        &mut cargo([
-            "build",
-            "--release",
-            "--locked",
-            "--package",
-            "tessera-benches",
-        ]),
-    )?;
+        "--release",
+        "--locked",
+        "--package",
+        "tessera-benches",
+    ]);
+    if tables {
+        build.args(["--features", "peers"]);
+    }
+    step("build", &mut build)?;
     let release = target_dir()?.join("release");
     let program = release.join("tessera-bench");
     if tables {

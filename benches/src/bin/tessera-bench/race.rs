@@ -110,9 +110,9 @@ fn add_peers(flow: Flow, contenders: &mut Vec<Contender>) {
     use tessera_benches::peers::{Lobster, Matchcore, OrderbookRs, Peer, PeerBook};
 
     if flow != Flow::Auction {
-        contenders.push(Contender::new(Matchcore::NAME, Peer::<Matchcore>::new).once());
-        contenders.push(Contender::new(Lobster::NAME, Peer::<Lobster>::new).once());
-        contenders.push(Contender::new(OrderbookRs::NAME, Peer::<OrderbookRs>::new).once());
+        contenders.push(Contender::new(Matchcore::NAME, Peer::<Matchcore>::new).slow());
+        contenders.push(Contender::new(Lobster::NAME, Peer::<Lobster>::new).slow());
+        contenders.push(Contender::new(OrderbookRs::NAME, Peer::<OrderbookRs>::new).slow());
     }
 }
 
@@ -144,6 +144,11 @@ fn print(flow: Flow, shape: &Shape, rows: &[Row]) {
         } = row;
         if row.agrees {
             println!("| {name} | {best:.2} | {median:.2} | {ratio:.2} | {latency} |");
+        } else if row.commands < first.commands {
+            println!(
+                "| {name} | does not count: {best:.3}, stopped after {} commands | | | | | | | |",
+                row.commands
+            );
         } else {
             println!(
                 "| {name} | does not count: {} trades of {} lots | | | | | | | |",

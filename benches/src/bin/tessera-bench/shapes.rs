@@ -14,9 +14,12 @@ pub(crate) struct Args {
     /// How many commands of each.
     #[arg(long, default_value_t = 2_000_000)]
     commands: usize,
-    /// Look at this many seeds, from 1 on, instead of the one that is measured.
+    /// Look at the seeds up to this one instead of the one that is measured.
     #[arg(long)]
     seeds: Option<u64>,
+    /// The first of these seeds.
+    #[arg(long, default_value_t = 1, requires = "seeds")]
+    from: u64,
 }
 
 /// One line per flow and seed.
@@ -30,7 +33,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         println!("{flow}: {}", flow.describe());
         let seeds = args
             .seeds
-            .map_or(flow.seed()..=flow.seed(), |last| 1..=last);
+            .map_or(flow.seed()..=flow.seed(), |last| args.from..=last);
         for seed in seeds {
             let shape = Shape::of(&flow.workload(args.commands, seed));
             println!(
