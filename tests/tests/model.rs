@@ -311,6 +311,45 @@ fn a_stop_elected_before_an_interruption_waits_only_if_it_may() {
 }
 
 #[test]
+fn interruptions_end_by_time_then_by_instrument() {
+    agree(
+        r#"{"op":"instrument","instrument":"U","vi_band":1,"vi_ns":100,"ref_price":100}
+        {"op":"instrument","instrument":"V","vi_band":1,"vi_ns":100,"ref_price":100}
+        {"op":"instrument","instrument":"W","vi_band":1,"vi_ns":10,"ref_price":100}
+        {"op":"new","id":1,"party":"A","side":"sell","price":110,"qty":1,"instrument":"U"}
+        {"op":"new","id":2,"party":"A","side":"sell","price":110,"qty":1,"instrument":"V"}
+        {"op":"new","id":3,"party":"A","side":"sell","price":110,"qty":2,"instrument":"W"}
+        {"op":"new","id":4,"party":"B","side":"buy","price":110,"qty":1,"instrument":"V"}
+        {"op":"new","id":5,"party":"B","side":"buy","price":110,"qty":1,"instrument":"U"}
+        {"op":"new","id":6,"party":"B","side":"buy","price":110,"qty":1,"instrument":"W"}
+        {"op":"new","id":7,"party":"C","side":"buy","price":90,"qty":1,"tif":"gtd","expire":100}
+        {"op":"phase","phase":"auction","instrument":"W","t":5}
+        {"op":"phase","phase":"continuous","instrument":"W","ref_price":100}
+        {"op":"new","id":8,"party":"B","side":"buy","price":110,"qty":1,"instrument":"W"}
+        {"op":"time","t":14}
+        {"op":"time","t":200}"#,
+    );
+}
+
+#[test]
+fn the_surplus_of_an_auction_ends_where_its_field_ends() {
+    for [one, other] in [["buy", "sell"], ["sell", "buy"]] {
+        let huge = i64::MAX;
+        agree(&format!(
+            r#"{{"op":"instrument","instrument":"I","indicative":true}}
+            {{"op":"phase","phase":"auction"}}
+            {{"op":"new","id":1,"party":"A","side":"{one}","price":100,"qty":{huge}}}
+            {{"op":"new","id":2,"party":"A","side":"{one}","price":100,"qty":{huge}}}
+            {{"op":"new","id":3,"party":"A","side":"{one}","price":100,"qty":{huge}}}
+            {{"op":"new","id":4,"party":"B","side":"{other}","price":100,"qty":5}}
+            {{"op":"new","id":5,"party":"B","side":"{other}","price":100,"qty":{huge}}}
+            {{"op":"new","id":6,"party":"B","side":"{other}","price":100,"qty":{huge}}}
+            {{"op":"phase","phase":"continuous"}}"#
+        ));
+    }
+}
+
+#[test]
 fn a_triggered_stop_that_waits_for_an_auction_has_no_price() {
     agree(
         r#"{"op":"new","id":3,"party":"C","side":"buy","price":103,"qty":2}
