@@ -113,7 +113,7 @@ pub(crate) extern "C" fn engine_get_transport() -> *const Transport {
     &raw const ring::TRANSPORT
 }
 
-/// Does nothing: a message becomes a command in fewer nanoseconds than reading a second, larger copy
-/// of it back from memory would take.
+/// Does nothing: a command is several times as large as its message, so making them ahead would trade
+/// a little work for much memory traffic.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn engine_prebuild(_kind: u8, _message: *const c_void) {}
