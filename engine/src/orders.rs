@@ -45,14 +45,22 @@ impl ReplacePlan {
 }
 
 impl Exchange {
-    #[inline(never)]
+    #[inline]
     pub(crate) fn on_new_order<S: EventSink + ?Sized>(&mut self, request: &NewOrder, sink: &mut S) {
-        let checked = match self.sessions.admit(&request.header) {
-            Ok(()) if self.rest_plain(request, sink) => return,
-            Ok(()) => self.check_new_order(request),
-            Err(reason) => Err(reason),
-        };
-        match checked {
+        let admitted = self.sessions.admit(&request.header);
+        if admitted.is_err() || !self.rest_plain(request, sink) {
+            self.enter_at_length(request, admitted, sink);
+        }
+    }
+
+    #[inline(never)]
+    fn enter_at_length<S: EventSink + ?Sized>(
+        &mut self,
+        request: &NewOrder,
+        admitted: Result<(), RejectReason>,
+        sink: &mut S,
+    ) {
+        match admitted.and_then(|()| self.check_new_order(request)) {
             Ok(()) => {
                 self.accept(request, false, sink);
                 self.retry_all_or_none(request.instrument.get() as usize, sink);
@@ -145,24 +153,27 @@ impl Exchange {
         }
     }
 
-    #[inline(never)]
+    #[inline]
     pub(crate) fn on_cancel<S: EventSink + ?Sized>(&mut self, request: &Cancel, sink: &mut S) {
+        let admitted = self.sessions.admit(&request.header);
+        if admitted.is_err() || !self.cancel_plain(request, sink) {
+            self.cancel_at_length(request, admitted, sink);
+        }
+    }
+
+    #[inline(never)]
+    fn cancel_at_length<S: EventSink + ?Sized>(
+        &mut self,
+        request: &Cancel,
+        admitted: Result<(), RejectReason>,
+        sink: &mut S,
+    ) {
         let header = &request.header;
-        match self
-            .sessions
-            .admit(header)
-            .and_then(|()| self.target(header, request.target))
-        {
-            Ok(slot) if self.cancel_plain(slot, header, sink) => {}
+        match admitted.and_then(|()| self.target(header, request.target)) {
             Ok(slot) => self.cancel(slot, CancelReason::User, header.cl_ord_id, sink),
             Err(reason) => {
-                self.reject(
-                    header,
-                    CommandKind::Cancel,
-                    Subject::Order(request.target),
-                    reason,
-                    sink,
-                );
+                let subject = Subject::Order(request.target);
+                self.reject(header, CommandKind::Cancel, subject, reason, sink);
             }
         }
     }
@@ -200,29 +211,31 @@ impl Exchange {
         }
     }
 
-    #[inline(never)]
+    #[inline]
     pub(crate) fn on_replace<S: EventSink + ?Sized>(&mut self, request: &Replace, sink: &mut S) {
+        let admitted = self.sessions.admit(&request.header);
+        if admitted.is_err() || !self.move_plain(request, sink) {
+            self.replace_at_length(request, admitted, sink);
+        }
+    }
+
+    #[inline(never)]
+    fn replace_at_length<S: EventSink + ?Sized>(
+        &mut self,
+        request: &Replace,
+        admitted: Result<(), RejectReason>,
+        sink: &mut S,
+    ) {
         let header = &request.header;
-        let checked = self
-            .sessions
-            .admit(header)
+        let planned = admitted
             .and_then(|()| check_replace_form(request))
-            .and_then(|()| self.target(header, request.target));
-        let planned = match checked {
-            Ok(slot) if self.move_plain(slot, request, sink) => return,
-            Ok(slot) => self.plan_replace(slot, request),
-            Err(reason) => Err(reason),
-        };
+            .and_then(|()| self.target(header, request.target))
+            .and_then(|slot| self.plan_replace(slot, request));
         match planned {
             Ok(plan) => self.replace(request, &plan, sink),
             Err(reason) => {
-                self.reject(
-                    header,
-                    CommandKind::Replace,
-                    Subject::Order(request.target),
-                    reason,
-                    sink,
-                );
+                let subject = Subject::Order(request.target);
+                self.reject(header, CommandKind::Replace, subject, reason, sink);
             }
         }
     }
@@ -440,7 +453,6 @@ impl Exchange {
     // ---- what the other modules share ----
 
     /// The live order that a request names and may change.
-    #[inline(always)]
     fn target(&mut self, header: &ClientHeader, target: OrderTarget) -> Result<u32, RejectReason> {
         let found = match target {
             OrderTarget::Client(id) => self.store.find(header.session, id.get()),

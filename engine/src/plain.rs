@@ -7,19 +7,19 @@
 //! known at once.
 
 use tessera_types::{
-    CancelReason, ClientHeader, Event, EventSink, ExecInst, MatchAlgo, NewOrder, OrdType, OrderId,
-    Party, Price, Qty, Replace, Side, TimeInForce,
+    Cancel, CancelReason, ClientHeader, Event, EventSink, ExecInst, MatchAlgo, NewOrder, OrdType,
+    OrderId, OrderTarget, Party, Price, Qty, Replace, Side, TimeInForce,
 };
 
 use crate::book::order::{Order, Place};
 use crate::book::slab::NONE;
-use crate::book::store::{MAX_ORDERS, Store};
+use crate::book::store::{LevelNow, MAX_ORDERS, Store};
 use crate::book::{Book, crosses};
 use crate::exchange::Exchange;
 
 impl Exchange {
     /// A new order that asks for nothing special and meets nobody.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn rest_plain<S: EventSink + ?Sized>(
         &mut self,
         request: &NewOrder,
@@ -60,20 +60,23 @@ impl Exchange {
             qty: request.qty,
         };
         self.events.add(&accepted);
-        sink.emit(accepted);
         let order = Order::new(id, request);
-        sink.emit(self.store.rest_alone(book, order, request.side, price));
+        let level = self.store.rest_alone(book, order, request.side, price);
+        sink.emit(accepted);
+        sink.emit(level);
         true
     }
 
     /// A new price for a plain order, where it meets nobody.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn move_plain<S: EventSink + ?Sized>(
         &mut self,
-        slot: u32,
         request: &Replace,
         sink: &mut S,
     ) -> bool {
+        let Some(slot) = self.named(&request.header, request.target) else {
+            return false;
+        };
         let order = &self.store.orders[slot];
         let queue = &self.store.queues[order.queue];
         let side = order.side();
@@ -94,7 +97,7 @@ impl Exchange {
         if !fits {
             return false;
         }
-        let session = order.session();
+        let (session, instrument) = (order.session(), queue.instrument());
         let replaced = Event::OrderReplaced {
             party: Party {
                 session,
@@ -104,26 +107,37 @@ impl Exchange {
                 server_seq: self.sessions.number_message(session),
             },
             old_id: order.client_id(),
-            instrument: queue.instrument(),
+            instrument,
             side,
             price: Price::from_ticks(price),
             qty: Qty::from_lots(order.leaves + order.plain_cum()),
             leaves: Qty::from_lots(order.leaves),
         };
         self.events.add(&replaced);
+        let levels = self.store.move_alone(book, slot, price);
         sink.emit(replaced);
-        self.store.move_alone(book, slot, price, sink);
+        for level in LevelNow::sort(levels) {
+            sink.emit(Event::Level {
+                instrument,
+                side,
+                price: Price::from_ticks(level.price),
+                qty: level.qty,
+                orders: level.orders,
+            });
+        }
         true
     }
 
-    /// The cancel of an order in the book.
-    #[inline(always)]
+    /// The cancel of a plain order.
+    #[inline(never)]
     pub(crate) fn cancel_plain<S: EventSink + ?Sized>(
         &mut self,
-        slot: u32,
-        header: &ClientHeader,
+        request: &Cancel,
         sink: &mut S,
     ) -> bool {
+        let Some(slot) = self.named(&request.header, request.target) else {
+            return false;
+        };
         let order = &self.store.orders[slot];
         let queue = &self.store.queues[order.queue];
         let book = &mut self.books[queue.book()];
@@ -146,12 +160,24 @@ impl Exchange {
             qty: Qty::from_lots(order.leaves),
             cum: Qty::from_lots(order.plain_cum()),
             reason: CancelReason::User,
-            request: header.cl_ord_id,
+            request: request.header.cl_ord_id,
         };
         self.events.add(&canceled);
+        let level = self.store.end_alone(book, slot);
         sink.emit(canceled);
-        sink.emit(self.store.end_alone(book, slot));
+        sink.emit(level);
         true
+    }
+
+    /// The order that a request names by its own id, if it may.
+    #[inline(always)]
+    fn named(&self, header: &ClientHeader, target: OrderTarget) -> Option<u32> {
+        let OrderTarget::Client(id) = target else {
+            return None;
+        };
+        let slot = self.store.find(header.session, id.get())?;
+        let account = header.account;
+        (account.get() == 0 || self.store.orders[slot].account_id() == account).then_some(slot)
     }
 }
 

@@ -87,6 +87,13 @@ impl<T: Record> Slab<T> {
             .filter(|(_, record)| record.next_free().is_none())
     }
 
+    /// The records by handle, free ones and [`NONE`]'s included: for code that follows many links and
+    /// should load the slice once.
+    #[inline(always)]
+    pub(crate) fn all_mut(&mut self) -> &mut [T] {
+        &mut self.records
+    }
+
     /// The address of a record, for a prefetch.
     #[inline]
     pub(crate) fn address(&self, handle: u32) -> Option<*const T> {

@@ -6,7 +6,7 @@
 
 use core::hint::select_unpredictable;
 
-use tessera_types::{AccountId, Event, EventSink, MatchAlgo, OrderId, Price, SessionId, Side};
+use tessera_types::{AccountId, Event, EventSink, MatchAlgo, OrderId, Qty, SessionId, Side};
 
 use super::expiries::Expiries;
 use super::ids::ClientIds;
@@ -352,19 +352,20 @@ impl Store {
             self.note_top(book, &order, at);
         }
         order.set(flag::INDEXED, true);
-        let (session, client_id, id, leaves) = (
-            order.session().get(),
-            order.cl_ord_id,
-            order.id,
-            order.leaves,
-        );
+        let (session, client_id, id) = (order.session().get(), order.cl_ord_id, order.id);
+        let leaves = order.leaves;
+        let slot = self.orders.insert(order);
+        let orders = self.orders.all_mut();
         let queue = &mut self.queues[at];
-        self.sum.add(fact(&order, queue, &Parts::plain(leaves, 0)));
+        self.sum.add(fact(
+            &orders[slot as usize],
+            queue,
+            &Parts::plain(leaves, 0),
+        ));
         queue.visible += u128::from(leaves);
         queue.orders += 1;
+        self.sum.add(chain(orders, queue, slot, at));
         let event = queue.event();
-        let slot = self.orders.insert(order);
-        self.chain(slot, at, true);
         self.live[session as usize] += 1;
         self.index_id(session, client_id, slot);
         if let Some(index) = &mut self.order_ids {
@@ -381,54 +382,38 @@ impl Store {
         level
     }
 
-    /// Moves a plain order of the book to the end of another level, and tells what both levels are
-    /// now, the lower price first.
+    /// Moves a plain order of the book to the end of another level: what the old level and the new
+    /// one are now.
     #[inline(always)]
-    pub(crate) fn move_alone<S: EventSink + ?Sized>(
-        &mut self,
-        book: &mut Book,
-        slot: u32,
-        price: i64,
-        sink: &mut S,
-    ) {
+    pub(crate) fn move_alone(&mut self, book: &mut Book, slot: u32, price: i64) -> [LevelNow; 2] {
         let order = &self.orders[slot];
         debug_assert!(order.ext().is_none() && !order.has(flag::ALL_OR_NONE));
-        let (from, side, leaves, own) = (order.queue, order.side(), order.leaves, own(order.id));
-        self.unchain(slot, from, true);
-        let queue = &mut self.queues[from];
+        let (from, side) = (order.queue, order.side());
+        let to = self.level(book, side, price);
+        let orders = self.orders.all_mut();
+        let queues = self.queues.all_mut();
+        let Order { id, leaves, .. } = orders[slot as usize];
+
+        let queue = &mut queues[from as usize];
+        let gone = unchain(orders, queue, slot);
         queue.visible -= u128::from(leaves);
         queue.orders -= 1;
-        let (old, old_orders, old_shown) = (queue.price, queue.orders, queue.shown());
-        // Of the order's fact the price alone is another.
-        let step = price.wrapping_sub(old).cast_unsigned();
-        self.sum
-            .add(own.wrapping_mul(key(PRICE).wrapping_mul(step)));
-        if old_orders == 0 {
-            self.close(&mut book.sides[side as usize], from);
-        }
-        let to = self.level(book, side, price);
-        self.chain(slot, to, true);
-        let queue = &mut self.queues[to];
+        let old = LevelNow::of(queue);
+
+        let queue = &mut queues[to as usize];
+        let come = chain(orders, queue, slot, to);
         queue.visible += u128::from(leaves);
         queue.orders += 1;
-        let (new_orders, new_shown) = (queue.orders, queue.shown());
-        let instrument = queue.instrument();
-        // Nobody can predict whether it rises or falls.
-        let rises = price > old;
-        sink.emit(Event::Level {
-            instrument,
-            side,
-            price: Price::from_ticks(select_unpredictable(rises, old, price)),
-            qty: select_unpredictable(rises, old_shown, new_shown),
-            orders: select_unpredictable(rises, old_orders, new_orders),
-        });
-        sink.emit(Event::Level {
-            instrument,
-            side,
-            price: Price::from_ticks(select_unpredictable(rises, price, old)),
-            qty: select_unpredictable(rises, new_shown, old_shown),
-            orders: select_unpredictable(rises, new_orders, old_orders),
-        });
+        let new = LevelNow::of(queue);
+
+        // Of the order's own fact the price alone is another.
+        let step = price.wrapping_sub(old.price).cast_unsigned();
+        let fact = own(id).wrapping_mul(key(PRICE).wrapping_mul(step));
+        self.sum.add(fact.wrapping_add(come).wrapping_sub(gone));
+        if old.orders == 0 {
+            self.close(&mut book.sides[side as usize], from);
+        }
+        [old, new]
     }
 
     /// True when no level has been touched by this command so far.
@@ -621,13 +606,14 @@ impl Store {
         if let Some(at) = half.ladder.get(&self.nodes, rank) {
             return at;
         }
-        let queue = Queue::new(book.number, Place::Book, side, price, rank);
-        self.begin(half, queue)
+        self.begin(half, (book.number, Place::Book, side), price, rank)
     }
 
     /// Adds a queue to a ladder.
-    fn begin(&mut self, half: &mut Half, queue: Queue) -> u32 {
-        let rank = queue.rank;
+    #[inline(never)]
+    fn begin(&mut self, half: &mut Half, home: (u32, Place, Side), price: i64, rank: u64) -> u32 {
+        let (instrument, place, side) = home;
+        let queue = Queue::new(instrument, place, side, price, rank);
         let first = half.best == NONE || rank < self.queues[half.best].rank;
         let at = self.queues.insert(queue);
         half.ladder.insert(&mut self.nodes, rank, at);
@@ -638,6 +624,7 @@ impl Store {
     }
 
     /// Takes an empty queue out of its ladder.
+    #[inline(never)]
     fn close(&mut self, half: &mut Half, at: u32) {
         let rank = self.queues[at].rank;
         if half.best == at {
@@ -656,7 +643,7 @@ impl Store {
             if let Some(at) = half.ladder.get(&self.nodes, rank) {
                 return at;
             }
-            return self.begin(half, Queue::new(number, place, side, price, rank));
+            return self.begin(half, (number, place, side), price, rank);
         }
         let room = book.room(place, side);
         if *room == NONE {
@@ -720,7 +707,10 @@ impl Store {
         queue.hidden += u128::from(order.leaves - parts.shown);
         queue.orders += 1;
         self.sum.add(fact(order, queue, &parts));
-        self.chain(slot, at, ranked);
+        let come = chain(self.orders.all_mut(), queue, slot, at);
+        if ranked {
+            self.sum.add(come);
+        }
     }
 
     /// The reverse of [`link`](Self::link), from any place of the queue.
@@ -733,47 +723,11 @@ impl Store {
         queue.hidden -= u128::from(order.leaves - parts.shown);
         queue.orders -= 1;
         self.sum.subtract(fact(order, queue, &parts));
-        self.unchain(slot, at, ranked);
-        self.orders[slot].queue = NONE;
-    }
-
-    /// The links of an order that comes last in a queue.
-    #[inline(always)]
-    fn chain(&mut self, slot: u32, at: u32, ranked: bool) {
-        let queue = &mut self.queues[at];
-        let last = core::mem::replace(&mut queue.tail, slot);
-        queue.head = select_unpredictable(last == NONE, slot, queue.head);
-        let before = &mut self.orders[last];
-        before.next = slot;
-        let before = before.id;
-        let order = &mut self.orders[slot];
-        order.prev = last;
-        order.next = NONE;
-        order.queue = at;
+        let orders = self.orders.all_mut();
+        let gone = unchain(orders, queue, slot);
+        orders[slot as usize].queue = NONE;
         if ranked {
-            self.sum.add(lead(before).wrapping_mul(trail(order.id)));
-        }
-    }
-
-    /// The links around an order that goes.
-    #[inline(always)]
-    fn unchain(&mut self, slot: u32, at: u32, ranked: bool) {
-        let order = &self.orders[slot];
-        let (id, prev, next) = (order.id, order.prev, order.next);
-        let queue = &mut self.queues[at];
-        queue.head = select_unpredictable(prev == NONE, next, queue.head);
-        queue.tail = select_unpredictable(next == NONE, prev, queue.tail);
-        let before = &mut self.orders[prev];
-        before.next = next;
-        let before = before.id;
-        let after = &mut self.orders[next];
-        after.prev = prev;
-        let after = after.id;
-        if ranked {
-            // Gone: (before, id) and (id, after). New: (before, after).
-            let gone = lead(before).wrapping_mul(trail(id).wrapping_sub(trail(after)));
-            self.sum
-                .subtract(gone.wrapping_add(lead(id).wrapping_mul(trail(after))));
+            self.sum.subtract(gone);
         }
     }
 
@@ -841,6 +795,69 @@ impl Store {
             cum: ext.cum,
             more: ext_word(ext),
         }
+    }
+}
+
+/// The links of an order that comes last in a queue. Returns what that adds to the state's sum.
+#[inline(always)]
+fn chain(orders: &mut [Order], queue: &mut Queue, slot: u32, at: u32) -> u64 {
+    let last = core::mem::replace(&mut queue.tail, slot);
+    queue.head = select_unpredictable(last == NONE, slot, queue.head);
+    let before = &mut orders[last as usize];
+    before.next = slot;
+    let before = before.id;
+    let order = &mut orders[slot as usize];
+    order.prev = last;
+    order.next = NONE;
+    order.queue = at;
+    lead(before).wrapping_mul(trail(order.id))
+}
+
+/// The links around an order that leaves a queue. Returns what that takes from the state's sum.
+#[inline(always)]
+fn unchain(orders: &mut [Order], queue: &mut Queue, slot: u32) -> u64 {
+    let Order { id, prev, next, .. } = orders[slot as usize];
+    queue.head = select_unpredictable(prev == NONE, next, queue.head);
+    queue.tail = select_unpredictable(next == NONE, prev, queue.tail);
+    let before = &mut orders[prev as usize];
+    before.next = next;
+    let before = before.id;
+    let after = &mut orders[next as usize];
+    after.prev = prev;
+    let after = after.id;
+    // Gone: (before, id) and (id, after). New: (before, after).
+    let gone = lead(before).wrapping_mul(trail(id).wrapping_sub(trail(after)));
+    gone.wrapping_add(lead(id).wrapping_mul(trail(after)))
+}
+
+/// What a level is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LevelNow {
+    pub(crate) price: i64,
+    pub(crate) qty: Qty,
+    pub(crate) orders: u32,
+}
+
+impl LevelNow {
+    #[inline(always)]
+    fn of(queue: &Queue) -> Self {
+        Self {
+            price: queue.price,
+            qty: queue.shown(),
+            orders: queue.orders,
+        }
+    }
+
+    /// The one with the lower price first. Nobody can predict which that is, so without a branch.
+    #[inline(always)]
+    pub(crate) fn sort([a, b]: [Self; 2]) -> [Self; 2] {
+        let rises = a.price < b.price;
+        let pick = |rises: bool| Self {
+            price: select_unpredictable(rises, a.price, b.price),
+            qty: select_unpredictable(rises, a.qty, b.qty),
+            orders: select_unpredictable(rises, a.orders, b.orders),
+        };
+        [pick(rises), pick(!rises)]
     }
 }
 
