@@ -38,6 +38,7 @@ impl Engine {
         let mut exchange = Exchange::new(EngineConfig {
             index_seed: 7,
             expected_orders: workload.fill.len() + 1_000,
+            ..EngineConfig::default()
         });
         let mut ring = Ring::new();
         for listing in &workload.listings {

@@ -17,7 +17,7 @@ use crate::book::Book;
 use crate::book::order::{Order, Place, flag};
 use crate::book::store::Store;
 use crate::digest::{EventsDigest, Folder};
-use crate::prefetch::PrefetchStep;
+use crate::lookahead::Lookahead;
 use crate::sessions::Sessions;
 use crate::view::{DepthLevel, OrderState, OrderView, SessionView};
 use crate::volatility::Interruptions;
@@ -29,6 +29,8 @@ pub struct EngineConfig {
     pub index_seed: u64,
     /// Orders that memory is set aside for at the start; more are welcome.
     pub expected_orders: usize,
+    /// Live orders from which on [`Exchange::look_ahead`] gives hints.
+    pub look_ahead_from: usize,
 }
 
 impl Default for EngineConfig {
@@ -36,6 +38,7 @@ impl Default for EngineConfig {
         Self {
             index_seed: 0,
             expected_orders: 1024,
+            look_ahead_from: crate::lookahead::MANY_ORDERS,
         }
     }
 }
@@ -76,6 +79,8 @@ pub struct Exchange {
     pub(crate) catalogue: Option<Catalogue>,
     pub(crate) last_seq: Seq,
     pub(crate) events: EventsDigest,
+    /// Has no influence on anything but time.
+    pub(crate) lookahead: Lookahead,
 }
 
 impl Exchange {
@@ -98,6 +103,7 @@ impl Exchange {
             catalogue: None,
             last_seq: Seq::ZERO,
             events: EventsDigest::default(),
+            lookahead: Lookahead::new(config.look_ahead_from),
         }
     }
 
@@ -525,22 +531,6 @@ impl Exchange {
             next_server_seq: life.next_server_seq,
             live_orders: self.store.live_of(session),
         }
-    }
-
-    /// Asks the memory system for the lines that a coming command will touch. Changes nothing.
-    ///
-    /// Worth its cost when books or orders outgrow the caches: a command gets the steps in their
-    /// order, a few commands apart.
-    #[inline]
-    pub fn prefetch_step(&self, command: &Command, step: PrefetchStep) {
-        crate::prefetch::prefetch(&self.books, &self.store, command, step);
-    }
-
-    /// The hint for a caller that sees only the next command or two.
-    #[inline]
-    pub fn prefetch(&self, command: &Command) {
-        self.prefetch_step(command, PrefetchStep::Index);
-        self.prefetch_step(command, PrefetchStep::Order);
     }
 
     /// Walks every structure and panics at the first thing that does not fit. For tests: slow.

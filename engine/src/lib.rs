@@ -26,5 +26,4 @@ mod volatility;
 
 pub use exchange::{EngineConfig, Exchange};
 pub use lifecycle::{OrderInput, OrderStatus};
-pub use prefetch::PrefetchStep;
 pub use view::{DepthLevel, OrderState, OrderView, SessionView};

@@ -1,41 +1,182 @@
-//! When to give hints to the memory system, and how far ahead: the one rule for everybody who sees
-//! commands coming.
+//! Hints to the memory system about commands that are still to come.
+//!
+//! With many books or orders nearly every command misses the caches several times in a row: place of
+//! its id, order, level and neighbours in the queue, then the level it moves to. Each of these says
+//! where the next one is, so a hint can only run one step ahead of what is near already. Whoever feeds
+//! the engine sees commands coming, in a ring or an array; [`Exchange::look_ahead`] takes each of them
+//! through the steps, a few commands apart.
+//!
+//! What a step needs from the one before waits in a [`Hint`], so that the kind of a command is looked
+//! at once: nobody can predict it, and a wrong guess costs as much as the rest of the hint. After that
+//! every hint is treated alike. One that leads nowhere leads to a record that stands for none.
 
-use std::borrow::Borrow;
+use core::borrow::Borrow;
 
-use tessera_types::Command;
+use tessera_types::{ClOrdId, Command, InstrumentId, OrderTarget, Price, SessionId, Side};
 
+use crate::book::slab::NONE;
 use crate::exchange::Exchange;
-use crate::prefetch::PrefetchStep;
+use crate::prefetch::{hint, hint_both_ends};
 
-/// How many commands ahead each hint is given. A hint can only go one step further than what is near
-/// already, so a command gets them one after the other, each a few commands before the next.
-const HINTS: [(usize, PrefetchStep); 5] = [
-    (3, PrefetchStep::Target),
-    (6, PrefetchStep::Leaf),
-    (9, PrefetchStep::Level),
-    (12, PrefetchStep::Order),
-    (15, PrefetchStep::Index),
-];
+/// How many commands ahead a command is seen first.
+const SIGHT: usize = 12;
+/// How many commands lie between two steps.
+const STEP: usize = 2;
+/// Places for hints; a power of two above [`SIGHT`].
+const HINTS: usize = 16;
 
 /// Live orders from which on the hints save more than they cost: about what a second-level cache of
 /// 1 to 2 MB holds, with their levels and index entries.
-const MANY_ORDERS: usize = 10_000;
+pub(crate) const MANY_ORDERS: usize = 10_000;
+
+/// The commands that are on their way.
+#[derive(Debug)]
+pub(crate) struct Lookahead {
+    hints: [Hint; HINTS],
+    /// Place of the command about to be applied.
+    now: usize,
+    from: usize,
+}
+
+impl Lookahead {
+    /// `from`: live orders below which there are no hints.
+    pub(crate) const fn new(from: usize) -> Self {
+        Self {
+            hints: [Hint::NOTHING; HINTS],
+            now: 0,
+            from,
+        }
+    }
+}
+
+/// What is known of a command on its way.
+#[derive(Clone, Copy, Debug)]
+struct Hint {
+    session: SessionId,
+    /// The order that it names, or its own id when it is new.
+    id: ClOrdId,
+    /// The book of a new order.
+    book: InstrumentId,
+    side: Side,
+    /// Where it goes to, if anywhere.
+    price: Price,
+    /// The order that it names, once that is known.
+    order: u32,
+    /// The level that it goes to, once that is known.
+    level: u32,
+}
+
+impl Hint {
+    const NOTHING: Self = Self {
+        session: SessionId::VENUE,
+        id: ClOrdId::new(0),
+        book: InstrumentId::new(0),
+        side: Side::Buy,
+        price: Price::ZERO,
+        order: NONE,
+        level: NONE,
+    };
+
+    #[inline]
+    fn of(command: &Command) -> Self {
+        let named = |session, target| match target {
+            OrderTarget::Client(id) => Self {
+                session,
+                id,
+                ..Self::NOTHING
+            },
+            OrderTarget::Exchange(_) => Self::NOTHING,
+        };
+        match command {
+            Command::NewOrder(new) => Self {
+                session: new.header.session,
+                id: new.header.cl_ord_id,
+                book: new.instrument,
+                side: new.side,
+                price: new.price,
+                ..Self::NOTHING
+            },
+            Command::Cancel(cancel) => named(cancel.header.session, cancel.target),
+            Command::Reduce(reduce) => named(reduce.header.session, reduce.target),
+            Command::Replace(replace) => Self {
+                price: replace.price.unwrap_or(Price::ZERO),
+                ..named(replace.header.session, replace.target)
+            },
+            _ => Self::NOTHING,
+        }
+    }
+}
 
 impl Exchange {
     /// Hints for the commands that come after the one about to be applied: `coming(n)` shows the one
-    /// `n` places after it, where that is known. Changes nothing, and does nothing while the books
+    /// `n` places after it, where that is known. Changes no result, and does nothing while the books
     /// are small enough to stay in the caches by themselves.
     #[inline]
-    pub fn look_ahead<C: Borrow<Command>>(&self, coming: impl Fn(usize) -> Option<C>) {
-        if self.live_orders() < MANY_ORDERS {
+    pub fn look_ahead<C: Borrow<Command>>(&mut self, coming: impl FnOnce(usize) -> Option<C>) {
+        if self.live_orders() < self.lookahead.from {
             return;
         }
-        for (distance, step) in HINTS {
-            let Some(command) = coming(distance) else {
-                break;
-            };
-            self.prefetch_step(command.borrow(), step);
+        let seen = coming(SIGHT).map_or(Hint::NOTHING, |command| Hint::of(command.borrow()));
+        self.take_steps(seen);
+    }
+
+    /// One step for each of the commands on their way.
+    fn take_steps(&mut self, seen: Hint) {
+        let Self {
+            books,
+            store,
+            lookahead,
+            ..
+        } = self;
+        let Some(first) = books.first() else { return };
+        let now = lookahead.now.wrapping_add(1);
+        lookahead.now = now;
+        let place = |ahead: usize| now.wrapping_add(ahead) % HINTS;
+
+        // Where its id stands, and the book of a new order.
+        lookahead.hints[place(SIGHT)] = seen;
+        hint(store.ids.address(seen.session.get(), seen.id.get()));
+        let book = books.get(seen.book.get() as usize).unwrap_or(first);
+        hint_both_ends(book);
+
+        // The order.
+        let next = &mut lookahead.hints[place(SIGHT - STEP)];
+        next.order = store.ids.guess(next.session.get(), next.id.get());
+        hint_both_ends(&store.orders[next.order]);
+
+        // Its level and its neighbours.
+        let next = &mut lookahead.hints[place(SIGHT - 2 * STEP)];
+        let order = &store.orders[next.order];
+        hint(&raw const store.queues[order.queue]);
+        hint_both_ends(&store.orders[order.prev]);
+        hint_both_ends(&store.orders[order.next]);
+
+        // The leaf of the price that it goes to, and the level that it may meet.
+        let next = &mut lookahead.hints[place(SIGHT - 3 * STEP)];
+        if next.order != NONE {
+            next.side = store.orders[next.order].side();
+            let level = &store.queues[store.orders[next.order].queue];
+            next.book = level.instrument();
         }
+        let book = books.get(next.book.get() as usize).unwrap_or(first);
+        let rank = book.rank(next.side, next.price.ticks());
+        let (head, entry) = book.side(next.side).ladder.addresses(&store.nodes, rank);
+        hint(head);
+        hint(entry);
+        let touch = book.side(next.side.opposite()).best;
+        hint(&raw const store.queues[touch]);
+
+        // The level itself, and the first order that it may meet.
+        let next = &mut lookahead.hints[place(SIGHT - 4 * STEP)];
+        let book = books.get(next.book.get() as usize).unwrap_or(first);
+        let rank = book.rank(next.side, next.price.ticks());
+        next.level = book.side(next.side).ladder.guess(&store.nodes, rank);
+        hint(&raw const store.queues[next.level]);
+        let touch = book.side(next.side.opposite()).best;
+        hint_both_ends(&store.orders[store.queues[touch].head]);
+
+        // The last order there.
+        let next = &lookahead.hints[place(SIGHT - 5 * STEP)];
+        hint_both_ends(&store.orders[store.queues[next.level].tail]);
     }
 }

@@ -376,6 +376,7 @@ fn runner(index_seed: u64, expected_orders: usize, levels: bool) -> Runner {
     let config = EngineConfig {
         index_seed,
         expected_orders,
+        ..EngineConfig::default()
     };
     Runner::new(config, levels)
 }

@@ -169,10 +169,10 @@ impl ClientIds {
         }
     }
 
-    /// The handle that this id most likely means, without looking at the order.
-    #[inline]
-    pub(crate) fn guess(&self, session: u32, id: u64) -> Option<u32> {
-        self.find(session, id, |_| true)
+    /// The handle that this id most likely means, [`NONE`] when it seems to be free.
+    #[inline(always)]
+    pub(crate) fn guess(&self, session: u32, id: u64) -> u32 {
+        self.find(session, id, |_| true).unwrap_or(NONE)
     }
 
     /// Begins the page of a rising id, or tells that the id belongs into the hash table.

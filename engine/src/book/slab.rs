@@ -94,12 +94,6 @@ impl<T: Record> Slab<T> {
         &mut self.records
     }
 
-    /// The address of a record, for a prefetch.
-    #[inline]
-    pub(crate) fn address(&self, handle: u32) -> Option<*const T> {
-        self.records.get(handle as usize).map(core::ptr::from_ref)
-    }
-
     /// Panics unless free list and live count describe the records.
     pub(crate) fn check(&self) {
         let mut free = self.free;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use tessera_engine::{EngineConfig, Exchange, OrderInput, OrderStatus, PrefetchStep};
+use tessera_engine::{EngineConfig, Exchange, OrderInput, OrderStatus};
 use tessera_types::{
     AccountId, AdvanceTime, Aggressor, Cancel, ClOrdId, ClientHeader, Command, ConnToken, Event,
     ExecInst, FenceReason, Generation, Instrument, InstrumentId, ListInstrument, MassCancel,
@@ -549,10 +549,13 @@ fn run(seed: u64, count: u64, every: u64, wild: Wildness, seen: &mut Seen) {
     let mut exchange = Exchange::new(EngineConfig {
         index_seed: seed,
         expected_orders: 0,
+        look_ahead_from: 0,
+        ..EngineConfig::default()
     });
     let mut twin = Exchange::new(EngineConfig {
         index_seed: !seed,
         expected_orders: 9,
+        ..EngineConfig::default()
     });
     let mut mirror = Mirror::default();
     let mut histories = Histories::default();
@@ -569,13 +572,7 @@ fn run(seed: u64, count: u64, every: u64, wild: Wildness, seen: &mut Seen) {
         let command = sequenced(seq, command);
         events.clear();
         twin_events.clear();
-        for step in [
-            PrefetchStep::Index,
-            PrefetchStep::Order,
-            PrefetchStep::Level,
-        ] {
-            exchange.prefetch_step(&command.command, step);
-        }
+        exchange.look_ahead(|_| Some(&command.command));
         exchange.apply(&command, &mut events);
         twin.apply(&command, &mut twin_events);
         assert_eq!(events, twin_events, "events of command {seq}");

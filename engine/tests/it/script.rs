@@ -87,6 +87,7 @@ impl Bench {
             exchange: Exchange::new(EngineConfig {
                 index_seed: 1,
                 expected_orders: 0,
+                ..EngineConfig::default()
             }),
             history: Vec::new(),
             out: String::new(),
@@ -601,6 +602,7 @@ impl Bench {
         let mut twin = Exchange::new(EngineConfig {
             index_seed: 99,
             expected_orders: 500,
+            ..EngineConfig::default()
         });
         for sequenced in &self.history {
             twin.apply(sequenced, &mut Vec::new());
