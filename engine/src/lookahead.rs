@@ -120,6 +120,18 @@ impl Exchange {
         self.take_steps(seen);
     }
 
+    /// Hints for the orders behind one that is about to trade: a taker may go on to them.
+    #[inline]
+    pub(crate) fn look_behind(&self, maker: u32) {
+        if self.live_orders() < self.lookahead.from {
+            return;
+        }
+        let store = &self.store;
+        let next = &store.orders[store.orders[maker].next];
+        hint(store.ids.address(next.session().get(), next.cl_ord_id));
+        hint_both_ends(&store.orders[next.next]);
+    }
+
     /// One step for each of the commands on their way.
     fn take_steps(&mut self, seen: Hint) {
         let Self {

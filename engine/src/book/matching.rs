@@ -262,6 +262,7 @@ impl Exchange {
                 }
             } else {
                 let qty = taker.leaves.min(self.store.shown(order));
+                self.look_behind(maker);
                 self.execute(&mut taker, maker, qty, sink);
             }
         }
