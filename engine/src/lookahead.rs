@@ -11,9 +11,11 @@
 //! every hint is treated alike. One that leads nowhere leads to a record that stands for none.
 
 use core::borrow::Borrow;
+use core::hint::select_unpredictable;
 
-use tessera_types::{ClOrdId, Command, InstrumentId, OrderTarget, Price, SessionId, Side};
+use tessera_types::{ClOrdId, Command, OrderTarget, Price, SessionId, Side};
 
+use crate::book::order::flag;
 use crate::book::slab::NONE;
 use crate::exchange::Exchange;
 use crate::prefetch::{hint, hint_both_ends};
@@ -55,14 +57,16 @@ struct Hint {
     session: SessionId,
     /// The order that it names, or its own id when it is new.
     id: ClOrdId,
-    /// The book of a new order.
-    book: InstrumentId,
-    side: Side,
     /// Where it goes to, if anywhere.
     price: Price,
-    /// The order that it names, once that is known.
+    book: u32,
+    sells: bool,
+    // What the steps find out, each for the next.
     order: u32,
-    /// The level that it goes to, once that is known.
+    /// Leaf of the price, and its entry there.
+    leaf: u32,
+    entry: u32,
+    touch: u32,
     level: u32,
 }
 
@@ -70,10 +74,13 @@ impl Hint {
     const NOTHING: Self = Self {
         session: SessionId::VENUE,
         id: ClOrdId::new(0),
-        book: InstrumentId::new(0),
-        side: Side::Buy,
         price: Price::ZERO,
+        book: 0,
+        sells: false,
         order: NONE,
+        leaf: NONE,
+        entry: 0,
+        touch: NONE,
         level: NONE,
     };
 
@@ -91,9 +98,9 @@ impl Hint {
             Command::NewOrder(new) => Self {
                 session: new.header.session,
                 id: new.header.cl_ord_id,
-                book: new.instrument,
-                side: new.side,
                 price: new.price,
+                book: new.instrument.get(),
+                sells: new.side == Side::Sell,
                 ..Self::NOTHING
             },
             Command::Cancel(cancel) => named(cancel.header.session, cancel.target),
@@ -140,55 +147,65 @@ impl Exchange {
             lookahead,
             ..
         } = self;
+        let books = books.as_slice();
         let Some(first) = books.first() else { return };
-        let now = lookahead.now.wrapping_add(1);
-        lookahead.now = now;
+        let (orders, queues, nodes) = (store.orders.all(), store.queues.all(), store.nodes.all());
+        let (order_at, queue_at) = (
+            |at: u32| &orders[at as usize],
+            |at: u32| &queues[at as usize],
+        );
+        lookahead.now = lookahead.now.wrapping_add(1);
+        let (hints, now) = (&mut lookahead.hints, lookahead.now);
         let place = |ahead: usize| now.wrapping_add(ahead) % HINTS;
 
         // Where its id stands, and the book of a new order.
-        lookahead.hints[place(SIGHT)] = seen;
         hint(store.ids.address(seen.session.get(), seen.id.get()));
-        let book = books.get(seen.book.get() as usize).unwrap_or(first);
+        let book = books.get(seen.book as usize).unwrap_or(first);
         hint_both_ends(book);
+        hints[place(SIGHT)] = seen;
 
         // The order.
-        let next = &mut lookahead.hints[place(SIGHT - STEP)];
+        let next = &mut hints[place(SIGHT - STEP)];
         next.order = store.ids.guess(next.session.get(), next.id.get());
-        hint_both_ends(&store.orders[next.order]);
+        hint_both_ends(order_at(next.order));
 
         // Its level and its neighbours.
-        let next = &mut lookahead.hints[place(SIGHT - 2 * STEP)];
-        let order = &store.orders[next.order];
-        hint(&raw const store.queues[order.queue]);
-        hint_both_ends(&store.orders[order.prev]);
-        hint_both_ends(&store.orders[order.next]);
+        let next = &hints[place(SIGHT - 2 * STEP)];
+        let order = order_at(next.order);
+        hint(queue_at(order.queue));
+        hint_both_ends(order_at(order.prev));
+        hint_both_ends(order_at(order.next));
 
         // The leaf of the price that it goes to, and the level that it may meet.
-        let next = &mut lookahead.hints[place(SIGHT - 3 * STEP)];
-        if next.order != NONE {
-            next.side = store.orders[next.order].side();
-            let level = &store.queues[store.orders[next.order].queue];
-            next.book = level.instrument();
-        }
-        let book = books.get(next.book.get() as usize).unwrap_or(first);
-        let rank = book.rank(next.side, next.price.ticks());
-        let (head, entry) = book.side(next.side).ladder.addresses(&store.nodes, rank);
-        hint(head);
-        hint(entry);
-        let touch = book.side(next.side.opposite()).best;
-        hint(&raw const store.queues[touch]);
+        let next = &mut hints[place(SIGHT - 3 * STEP)];
+        let order = order_at(next.order);
+        let number = queue_at(order.queue).book();
+        let named = next.order != NONE;
+        next.book = select_unpredictable(named, number as u32, next.book);
+        next.sells = select_unpredictable(named, order.has(flag::SELL), next.sells);
+        let book = books.get(next.book as usize).unwrap_or(first);
+        let rank = book.rank(side(next.sells), next.price.ticks());
+        let half = &book.sides[usize::from(next.sells)];
+        (next.leaf, next.entry) = half.ladder.guess(rank);
+        let leaf = &nodes[next.leaf as usize];
+        hint(leaf);
+        hint(leaf.entry(next.entry));
+        next.touch = book.sides[usize::from(!next.sells)].best;
+        hint(queue_at(next.touch));
 
         // The level itself, and the first order that it may meet.
-        let next = &mut lookahead.hints[place(SIGHT - 4 * STEP)];
-        let book = books.get(next.book.get() as usize).unwrap_or(first);
-        let rank = book.rank(next.side, next.price.ticks());
-        next.level = book.side(next.side).ladder.guess(&store.nodes, rank);
-        hint(&raw const store.queues[next.level]);
-        let touch = book.side(next.side.opposite()).best;
-        hint_both_ends(&store.orders[store.queues[touch].head]);
+        let next = &mut hints[place(SIGHT - 4 * STEP)];
+        next.level = *nodes[next.leaf as usize].entry(next.entry);
+        hint(queue_at(next.level));
+        hint_both_ends(order_at(queue_at(next.touch).head));
 
         // The last order there.
-        let next = &lookahead.hints[place(SIGHT - 5 * STEP)];
-        hint_both_ends(&store.orders[store.queues[next.level].tail]);
+        let next = &hints[place(SIGHT - 5 * STEP)];
+        hint_both_ends(order_at(queue_at(next.level).tail));
     }
+}
+
+#[inline(always)]
+fn side(sells: bool) -> Side {
+    if sells { Side::Sell } else { Side::Buy }
 }

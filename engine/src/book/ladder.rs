@@ -41,6 +41,12 @@ impl Node {
         }
     }
 
+    /// A child's place, below 64, whether it exists or not.
+    #[inline(always)]
+    pub(crate) fn entry(&self, index: u32) -> &u32 {
+        &self.children[index as usize % 64]
+    }
+
     /// The lowest rank that this node covers.
     fn base(&self) -> u64 {
         self.prefix
@@ -129,21 +135,11 @@ impl Ladder {
         nodes[leaf].get(index(rank, 0))
     }
 
-    /// The value at `rank` if its leaf was used lately, else [`NONE`], or now and then a wrong one:
+    /// The leaf of `rank` if it was used lately, else [`NONE`] or a wrong one, and its entry there:
     /// for hints.
-    #[inline]
-    pub(crate) fn guess(&self, nodes: &Slab<Node>, rank: u64) -> u32 {
-        nodes[self.near[near(rank)]].children[index(rank, 0)]
-    }
-
-    /// Where the head of the leaf of `rank` and its entry for `rank` are, if it was used lately.
-    #[inline]
-    pub(crate) fn addresses(&self, nodes: &Slab<Node>, rank: u64) -> (*const u64, *const u32) {
-        let leaf = &nodes[self.near[near(rank)]];
-        (
-            &raw const leaf.bits,
-            &raw const leaf.children[index(rank, 0)],
-        )
+    #[inline(always)]
+    pub(crate) fn guess(&self, rank: u64) -> (u32, u32) {
+        (self.near[near(rank)], rank as u32 & 63)
     }
 
     /// Adds a value at a rank that has none.

@@ -87,6 +87,12 @@ impl<T: Record> Slab<T> {
             .filter(|(_, record)| record.next_free().is_none())
     }
 
+    /// The records by handle, to be read.
+    #[inline(always)]
+    pub(crate) fn all(&self) -> &[T] {
+        &self.records
+    }
+
     /// The records by handle, free ones and [`NONE`]'s included: for code that follows many links and
     /// should load the slice once.
     #[inline(always)]
