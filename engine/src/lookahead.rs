@@ -65,7 +65,7 @@ struct Hint {
     order: u32,
     /// Leaf of the price, and its entry there.
     leaf: u32,
-    entry: u32,
+    entry: usize,
     touch: u32,
     level: u32,
 }
@@ -179,9 +179,9 @@ impl Exchange {
         // The leaf of the price that it goes to, and the level that it may meet.
         let next = &mut hints[place(SIGHT - 3 * STEP)];
         let order = order_at(next.order);
-        let number = queue_at(order.queue).book();
+        let number = queue_at(order.queue).instrument().get();
         let named = next.order != NONE;
-        next.book = select_unpredictable(named, number as u32, next.book);
+        next.book = select_unpredictable(named, number, next.book);
         next.sells = select_unpredictable(named, order.has(flag::SELL), next.sells);
         let book = books.get(next.book as usize).unwrap_or(first);
         let rank = book.rank(side(next.sells), next.price.ticks());
@@ -195,7 +195,12 @@ impl Exchange {
 
         // The level itself, and the first order that it may meet.
         let next = &mut hints[place(SIGHT - 4 * STEP)];
-        next.level = *nodes[next.leaf as usize].entry(next.entry);
+        let level = *nodes[next.leaf as usize].entry(next.entry);
+        next.level = if (level as usize) < queues.len() {
+            level
+        } else {
+            NONE // a place without a child holds anything
+        };
         hint(queue_at(next.level));
         hint_both_ends(order_at(queue_at(next.touch).head));
 

@@ -12,12 +12,12 @@ use super::index::IdIndex;
 use super::slab::NONE;
 
 /// Ids on one page.
-const PAGE: usize = 256;
+const PAGE: usize = 64;
 const PAGE_BITS: u32 = PAGE.trailing_zeros();
 /// A page with fewer live ids than this is given up once it is no longer among the latest.
-const CROWD: u32 = 32;
+const CROWD: u32 = 8;
 /// How many of a session's latest pages are kept however empty they are.
-const RECENT: usize = 64;
+const RECENT: usize = 256;
 /// Most pages that a rising id may leave out without leaving the window.
 const MOST_SKIPPED: u64 = 4;
 
@@ -315,7 +315,7 @@ mod tests {
                 }
             }
         }
-        assert!(ids.pages.len() < 80, "{} pages", ids.pages.len());
+        assert!(ids.pages.len() < 300, "{} pages", ids.pages.len());
         assert_eq!(ids.find(0, 1000, |handle| handle == 1000), Some(1000));
         assert_eq!(ids.find(0, 1001, |handle| handle == 1001), None);
         assert_eq!(ids.find(0, 399_999, |_| true), Some(399_999));

@@ -31,20 +31,18 @@ const FREE: u32 = u32::MAX;
 const BITS: u32 = 6;
 
 impl Node {
-    fn new(rank: u64, height: u32, parent: u32) -> Self {
-        Self {
-            bits: 0,
-            prefix: prefix(rank, height),
-            parent,
-            height,
-            children: [NONE; 64],
-        }
+    /// Makes a record a node without children. What stands in their places means nothing.
+    fn begin(&mut self, rank: u64, height: u32, parent: u32) {
+        self.bits = 0;
+        self.prefix = prefix(rank, height);
+        self.parent = parent;
+        self.height = height;
     }
 
-    /// A child's place, below 64, whether it exists or not.
+    /// The place of a child that may not exist: then anything stands there.
     #[inline(always)]
-    pub(crate) fn entry(&self, index: u32) -> &u32 {
-        &self.children[index as usize % 64]
+    pub(crate) fn entry(&self, index: usize) -> &u32 {
+        &self.children[index % 64]
     }
 
     /// The lowest rank that this node covers.
@@ -138,8 +136,8 @@ impl Ladder {
     /// The leaf of `rank` if it was used lately, else [`NONE`] or a wrong one, and its entry there:
     /// for hints.
     #[inline(always)]
-    pub(crate) fn guess(&self, rank: u64) -> (u32, u32) {
-        (self.near[near(rank)], rank as u32 & 63)
+    pub(crate) fn guess(&self, rank: u64) -> (u32, usize) {
+        (self.near[near(rank)], index(rank, 0))
     }
 
     /// Adds a value at a rank that has none.
@@ -153,7 +151,7 @@ impl Ladder {
             self.near[near(rank)] = leaf;
             return;
         }
-        let leaf = nodes.insert(Node::new(rank, 0, NONE));
+        let leaf = nodes.insert_with(|node| node.begin(rank, 0, NONE));
         nodes[leaf].set(index(rank, 0), value);
         self.near[near(rank)] = leaf;
         if self.root == NONE {
@@ -168,7 +166,7 @@ impl Ladder {
                 let base = node.base();
                 let parent = node.parent;
                 let height = (63 - (rank ^ base).leading_zeros()) / BITS;
-                let joint = nodes.insert(Node::new(rank, height, parent));
+                let joint = nodes.insert_with(|node| node.begin(rank, height, parent));
                 nodes[joint].set(index(base, height), at);
                 nodes[joint].set(index(rank, height), leaf);
                 nodes[at].parent = joint;

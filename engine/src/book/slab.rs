@@ -61,6 +61,24 @@ impl<T: Record> Slab<T> {
         handle
     }
 
+    /// Takes a record into use that `begin` makes ready from whatever it holds: for large records of
+    /// which a part says what the rest means.
+    pub(crate) fn insert_with(&mut self, begin: impl FnOnce(&mut T)) -> u32 {
+        if self.free == NONE {
+            let mut record = T::NULL;
+            begin(&mut record);
+            return self.insert(record);
+        }
+        self.live += 1;
+        let handle = self.free;
+        let record = &mut self.records[handle as usize];
+        self.free = record
+            .next_free()
+            .expect("the free list holds free records only");
+        begin(record);
+        handle
+    }
+
     /// Gives a record back.
     #[inline]
     pub(crate) fn remove(&mut self, handle: u32) {
