@@ -550,7 +550,6 @@ fn run(seed: u64, count: u64, every: u64, wild: Wildness, seen: &mut Seen) {
         index_seed: seed,
         expected_orders: 0,
         look_ahead_from: 0,
-        ..EngineConfig::default()
     });
     let mut twin = Exchange::new(EngineConfig {
         index_seed: !seed,

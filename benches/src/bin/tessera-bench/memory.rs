@@ -45,6 +45,7 @@ fn bytes(workload: &Workload, orders: &[Sequenced]) -> (i64, Exchange) {
     let mut exchange = Exchange::new(EngineConfig {
         index_seed: 7,
         expected_orders: workload.fill.len(),
+        ..EngineConfig::default()
     });
     for command in workload.listings.iter().chain(orders) {
         exchange.apply(command, &mut Nowhere);
