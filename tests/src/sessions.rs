@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use tessera_engine::{EngineConfig, Exchange, OrderView, PrefetchStep};
+use tessera_engine::{EngineConfig, Exchange, OrderView};
 use tessera_types::{
     AccountId, AdvanceTime, Cancel, CancelReason, ClOrdId, ClientHeader, Command, ConnToken, Event,
     ExecInst, FenceReason, Generation, InstrumentId, MassQuote, Name, NewOrder, OrderTarget, Party,
@@ -25,7 +25,10 @@ pub fn compare(seed: u64, commands: &[Sequenced]) {
     let mut pair = Pair {
         rng: Pcg64Mcg::seed_from_u64(seed),
         venue: Exchange::new(EngineConfig::default()),
-        sessions: Exchange::new(EngineConfig::default()),
+        sessions: Exchange::new(EngineConfig {
+            look_ahead_from: 0,
+            ..EngineConfig::default()
+        }),
         lives: BTreeMap::new(),
         names: BTreeMap::new(),
         ids: BTreeMap::new(),
@@ -382,14 +385,7 @@ impl Pair {
         let mut events = Vec::new();
         self.seq = self.seq.next();
         let before = self.sessions.state_hash();
-        for step in [
-            PrefetchStep::Index,
-            PrefetchStep::Order,
-            PrefetchStep::Level,
-        ] {
-            self.sessions.prefetch_step(&command, step);
-        }
-        self.sessions.prefetch(&command);
+        self.sessions.look_ahead(|_| Some(&command));
         assert_eq!(before, self.sessions.state_hash(), "a hint changes nothing");
         let sequenced = Sequenced {
             seq: self.seq,
