@@ -64,7 +64,7 @@ impl Scenario {
             Self::Normal => 21,
             Self::Swing25 => 21,
             Self::Swing40 => 67,
-            Self::FlashCrash => 2,
+            Self::FlashCrash => 127,
         }
     }
 
