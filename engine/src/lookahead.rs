@@ -29,7 +29,7 @@ const HINTS: usize = 16;
 
 /// Live orders from which on the hints save more than they cost: about what a second-level cache of
 /// 1 to 2 MB holds, with their levels and index entries.
-pub(crate) const MANY_ORDERS: usize = 10_000;
+pub(crate) const MANY_ORDERS: usize = 40_000;
 
 /// The commands that are on their way.
 #[derive(Debug)]
