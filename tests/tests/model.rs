@@ -332,6 +332,20 @@ fn interruptions_end_by_time_then_by_instrument() {
 }
 
 #[test]
+fn an_order_reaches_past_what_passes_it_over_beyond_the_band() {
+    agree(
+        r#"{"op":"instrument","instrument":"V","vi_band":2,"vi_ns":10,"ref_price":100}
+        {"op":"new","id":1,"party":"A","side":"sell","price":95,"qty":10,"aon":true}
+        {"op":"new","id":2,"party":"A","side":"sell","price":101,"qty":3}
+        {"op":"new","id":3,"party":"B","side":"buy","price":105,"qty":3,"tif":"fok"}
+        {"op":"new","id":4,"party":"A","side":"sell","price":101,"qty":8}
+        {"op":"new","id":5,"party":"B","side":"buy","price":105,"qty":5,"min_qty":4}
+        {"op":"new","id":6,"party":"B","side":"buy","price":105,"qty":10,"tif":"fok"}
+        {"op":"new","id":7,"party":"B","side":"buy","price":105,"qty":12,"tif":"ioc"}"#,
+    );
+}
+
+#[test]
 fn the_surplus_of_an_auction_ends_where_its_field_ends() {
     for [one, other] in [["buy", "sell"], ["sell", "buy"]] {
         let huge = i64::MAX;

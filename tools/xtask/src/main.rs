@@ -48,14 +48,17 @@ enum Verb {
         #[arg(long)]
         lines: bool,
     },
-    /// Faults planted in the matching code, which the model's tests must find.
+    /// Faults planted in the matching code, which the engine's tests must find.
     Mutants {
         /// Only these files.
         #[arg(default_values = MATCHING)]
         files: Vec<String>,
-        /// Range of seeds for each fault.
-        #[arg(long, default_value = "0..300")]
-        seeds: String,
+        /// One part of them, such as 0/5.
+        #[arg(long, default_value = "0/1")]
+        shard: String,
+        /// The tests against the model instead: they find more and take minutes for each fault.
+        #[arg(long)]
+        model: bool,
     },
     /// Kill the server with SIGKILL under load, restart it, and look for every acknowledged order.
     Kill9 {
@@ -102,7 +105,11 @@ fn main() -> ExitCode {
         Verb::Deny => steps::deny(),
         Verb::Model { seeds } => steps::model(&seeds),
         Verb::Coverage { seeds, lines } => steps::coverage(&seeds, lines),
-        Verb::Mutants { files, seeds } => steps::mutants(&files, &seeds),
+        Verb::Mutants {
+            files,
+            shard,
+            model,
+        } => steps::mutants(&files, &shard, model),
         Verb::Kill9 { cycles } => steps::kill9(cycles),
         Verb::Fuzz { count } => steps::fuzz(count),
         Verb::Bench {

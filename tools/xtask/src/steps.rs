@@ -158,8 +158,8 @@ pub(crate) fn coverage(seeds: &str, lines: bool) -> Result<()> {
     step("coverage", &mut report)
 }
 
-/// cargo-mutants on the given files, with the tests against the model to find the faults.
-pub(crate) fn mutants(files: &[String], seeds: &str) -> Result<()> {
+/// cargo-mutants on the given files, with the engine's tests or those against the model as judge.
+pub(crate) fn mutants(files: &[String], shard: &str, model: bool) -> Result<()> {
     if !has("cargo-mutants") {
         skipped(
             "mutants",
@@ -168,13 +168,21 @@ pub(crate) fn mutants(files: &[String], seeds: &str) -> Result<()> {
         );
         return Ok(());
     }
-    let mut command = cargo(["mutants", "--package", "tessera-engine", "--no-shuffle"]);
+    let (judge, test) = if model {
+        ("tessera-tests", "model")
+    } else {
+        ("tessera-engine", "it")
+    };
+    let mut command = cargo(["mutants", "--package", "tessera-engine"]);
     command
-        .args(["--test-package", "tessera-tests", "--output"])
+        .args(["--test-package", judge, "--shard", shard])
+        .args(["--sharding", "round-robin", "--minimum-test-timeout", "60"])
+        .arg("--output")
         .arg(target_dir()?)
         .args(files.iter().flat_map(|file| ["--file", file]))
-        .args(["--", "--test", "model", "--test", "sim_cases"])
-        .env("TESSERA_MODEL_SEEDS", seeds);
+        .args(["--", "--test", test])
+        // A fault costs a build each: what the tests take longer without optimisation is less.
+        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "0");
     step("mutants", &mut command)
 }
 
