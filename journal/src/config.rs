@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tessera_types::Timestamp;
@@ -27,6 +28,10 @@ pub struct Config {
     pub rules_version: u32,
     /// Version of the rules to put in force at this start, if the journal is under an older one.
     pub activate_rules: Option<u32>,
+    /// Signs the ends of segments.
+    pub signer: Option<Arc<dyn Signer>>,
+    /// What moves `durable`.
+    pub commit: CommitRule,
     /// Names that may stand beside a new journal in its directory.
     pub companions: Vec<String>,
     /// Identity of a journal that is made; random if nothing is given.
@@ -46,6 +51,8 @@ impl Default for Config {
             payload_schema: 1,
             rules_version: 1,
             activate_rules: None,
+            signer: None,
+            commit: CommitRule::default(),
             companions: COMPANIONS.map(str::to_owned).to_vec(),
             identity: None,
             wall_clock: system_clock,
@@ -81,6 +88,27 @@ pub enum ConfigError {
     /// `segments_ahead` is out of range.
     #[error("journal.segments_ahead is {0}; it must be from 1 to 32")]
     SegmentsAhead(usize),
+}
+
+/// Signs the chain value at the end of each segment. The key is somebody else's: this package knows no
+/// signature scheme, only that a signature has the 64 bytes of Ed25519.
+pub trait Signer: fmt::Debug + Send + Sync {
+    /// Which key, for the Signature record.
+    fn key_id(&self) -> u32;
+
+    /// The signature over a chain value. Called by the journal thread, once per segment.
+    fn sign(&self, chain: &[u8; 32]) -> [u8; 64];
+}
+
+/// What moves the cursor that everybody who acknowledges waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CommitRule {
+    /// This journal's own sync, as [`Durability`] says.
+    #[default]
+    Local,
+    /// Someone who knows what a majority of replicas has on disk, through a [`crate::CommitCursor`]. The
+    /// epoch is the term of the leader then: a start begins none by itself.
+    External,
 }
 
 /// What makes one journal different from every other.

@@ -40,6 +40,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod archive;
 pub mod chain;
 mod config;
 mod copy;
@@ -52,14 +53,19 @@ pub mod record;
 pub mod recovery;
 mod scan;
 pub mod segment;
+#[cfg(unix)]
+pub mod sigbus;
 pub mod slot;
+mod snapshot_file;
 mod status;
 pub mod storage;
 mod survey;
 mod sync;
+mod truncate;
 mod writer;
 
-pub use config::{Config, ConfigError, Durability, Identity};
+pub use archive::{Archive, ArchiveError, Archived, Retention};
+pub use config::{CommitRule, Config, ConfigError, Durability, Identity, Signer};
 pub use copy::{Copied, Copy, CopyError, Discarded};
 pub use follow::{Follower, Limit, Next};
 pub use live::LiveView;
@@ -69,14 +75,21 @@ pub use reader::hex;
 pub use record::{Body, BodyError, Record, kind, kind_name};
 pub use recovery::{Finding, FindingKind, Verdict};
 pub use scan::{Report, Scan, SegmentReport};
-pub use status::Status;
+pub use snapshot_file::{
+    MAX_SECTIONS, SNAP_NAME, Snapshot, SnapshotEntry, SnapshotError, SnapshotInput, SnapshotMeta,
+    SnapshotState, Snapshots,
+};
+pub use status::{CommitCursor, Status};
 pub use survey::{Counts, ScanError, Torn};
 pub use sync::{SyncError, Synced, Syncer};
+pub use truncate::{TruncateError, Truncated};
 pub use writer::{AppendError, Writer};
 
 /// Name of the lock file.
 pub const LOCK_NAME: &str = "LOCK";
 /// Name of the page that tells other processes how far the journal has come.
 pub const LIVE_NAME: &str = "LIVE";
+/// Directory of segments that were retired.
+pub const ARCHIVE_NAME: &str = "archive";
 /// Directory of bytes that were cut from torn tails.
 pub const DISCARD_NAME: &str = "discard";

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use tessera_types::{Seq, Timestamp};
 
-use crate::config::{Config, ConfigError, Identity};
+use crate::archive::with_archive;
+use crate::config::{CommitRule, Config, ConfigError, Identity};
 use crate::live::{LivePage, LiveView};
 use crate::preparer::{PrepareError, Preparer, adopt, first_header};
 use crate::record::{Body, Epoch, EpochReason, Record, kind};
@@ -16,7 +17,8 @@ use crate::segment::{
     FORMAT, FileName, HEADER_BYTES, MIN_READER, SegmentHeader, WATERMARK_AT, Watermark,
 };
 use crate::slot::SLOT_BYTES;
-use crate::status::{Position, Segment, Shared, Status};
+use crate::snapshot_file::Snapshots;
+use crate::status::{CommitCursor, Position, Segment, Shared, Status};
 use crate::storage::{Access, LockError, MapAccess, Mapped, Region, Storage, write_all};
 use crate::survey::{
     Counts, Files, Look, ScanError, Survey, Torn, joined, list_files, look_at_live, survey,
@@ -42,6 +44,8 @@ pub struct Opened {
     pub preparer: Preparer,
     /// For everyone who waits or watches.
     pub status: Status,
+    /// Moves `durable`, where that is not the sync thread's part.
+    pub commit: Option<CommitCursor>,
 }
 
 /// What a start found and did.
@@ -192,7 +196,11 @@ impl Journal {
     /// # Errors
     /// As [`Journal::open`].
     pub fn open_on(storage: Arc<dyn Storage>, config: Config) -> Result<Opened, OpenError> {
-        Self::open_with(storage, config, Begin::Epoch)
+        let begin = match config.commit {
+            CommitRule::Local => Begin::Epoch,
+            CommitRule::External => Begin::Silent,
+        };
+        Self::open_with(storage, config, begin)
     }
 
     pub(crate) fn open_with(
@@ -218,6 +226,7 @@ impl Journal {
         })?;
         let files = list_files(&*storage, false)?;
         let (_, live) = look_at_live(&*storage)?;
+        let known_seq = known_seq(live.as_ref()).max(verified_seq(&storage)?);
         let is_new = files.segments.is_empty() && files.findings.is_empty();
         if is_new {
             check_is_fresh(&*storage, &files, live.as_ref(), &config)?;
@@ -226,7 +235,7 @@ impl Journal {
             files,
             Look {
                 check_chain: true,
-                known_seq: known_seq(live.as_ref()),
+                known_seq,
                 live: None,
             },
             &mut |_, _| ControlFlow::Continue(()),
@@ -284,7 +293,7 @@ impl Replay {
         &self,
         mut visit: impl FnMut(&Record<'_>) -> ControlFlow<B>,
     ) -> Result<Option<B>, ScanError> {
-        let files = list_files(&*self.storage, true)?;
+        let files = with_archive(&*self.storage, list_files(&*self.storage, true)?)?;
         let mut broke = None;
         // The chain was compared when the journal was opened; checksums are compared again.
         let look = Look {
@@ -476,6 +485,7 @@ impl Start {
             writer,
             syncer,
             preparer,
+            commit: (!shared.is_local()).then(|| CommitCursor(Arc::clone(&shared))),
             status: Status(shared),
         })
     }
@@ -730,6 +740,17 @@ pub(crate) fn known_seq(live: Option<&LiveView>) -> Seq {
         .unwrap_or_default()
 }
 
+/// Last command of the newest verified snapshot: it was on disk when the snapshot was verified.
+pub(crate) fn verified_seq(storage: &Arc<dyn Storage>) -> Result<Seq, ScanError> {
+    match Snapshots::on(Arc::clone(storage)).newest_verified() {
+        Ok(seq) => Ok(seq.unwrap_or_default()),
+        Err(error) => Err(ScanError::Io {
+            path: joined(&**storage, crate::SNAP_NAME),
+            source: io::Error::other(error),
+        }),
+    }
+}
+
 /// A new journal is made only where nothing speaks against it.
 fn check_is_fresh(
     storage: &dyn Storage,
@@ -760,10 +781,11 @@ fn check_is_fresh(
         })));
     }
     let known = |name: &str| {
-        const OURS: [&str; 7] = [
+        const OURS: [&str; 8] = [
             LOCK_NAME,
             LIVE_NAME,
             "LIVE.new",
+            "journal.key",
             DISCARD_NAME,
             "snap",
             "sync.hlog",

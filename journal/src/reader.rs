@@ -372,6 +372,14 @@ impl Walker {
                 // Format 1 did not say what a change of the rules takes.
                 rules = (self.header.format >= 2).then_some(self.header.rules_version);
             }
+            Body::Batch {
+                term, first_seq, ..
+            } if (term, first_seq) != (epoch, self.carry.seq.next()) => {
+                let expected = format!("{:?}", (epoch, self.carry.seq.next().get()));
+                let found = format!("{:?}", (term, first_seq.get()));
+                let what = "(term, first sequence) of the group";
+                return Err(broken(FindingKind::Order, expected, found, what));
+            }
             Body::Activation { rules_version } => {
                 if rules.is_none_or(|rules| rules_version <= rules) {
                     let expected = format!("above {}", self.header.rules_version);

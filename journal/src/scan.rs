@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use tessera_types::{Seq, Timestamp};
 
-use crate::open::known_seq;
+use crate::archive::with_archive;
+use crate::open::{known_seq, verified_seq};
 use crate::record::Record;
 use crate::recovery::{Finding, FindingKind, Verdict};
 use crate::storage::{Mapped, Storage};
@@ -37,6 +38,8 @@ pub struct Report {
     pub last_time: Timestamp,
     /// Last command that the watermarks vouch for.
     pub watermark_seq: Seq,
+    /// Last command of the newest verified snapshot; 0 if there is none.
+    pub snapshot_seq: Seq,
     /// Epoch of the last record.
     pub epoch: u64,
     /// Format of the last segment.
@@ -133,7 +136,7 @@ impl Scan {
 
     fn look(&self, survey: impl FnOnce(Files, Look) -> Survey) -> Result<Report, ScanError> {
         let (found, writer) = self.list_and(survey)?;
-        Ok(report(found, writer))
+        Ok(report(found, writer, verified_seq(&self.storage)?))
     }
 
     /// The files, and how far they may be looked at.
@@ -178,6 +181,7 @@ impl Scan {
             .as_ref()
             .map(|_| live.map_or(Seq::ZERO, |live| live.durable));
         let files = list_files(&*self.storage, writer.is_some())?;
+        let files = with_archive(&*self.storage, files)?;
         if files.segments.is_empty()
             && files.findings.is_empty()
             && !live.is_some_and(|live| live.is_started)
@@ -186,7 +190,8 @@ impl Scan {
                 path: self.storage.path().display().to_string(),
             });
         }
-        let known_seq = limit.unwrap_or_else(|| known_seq(live.as_ref()));
+        let snapshot_seq = verified_seq(&self.storage)?;
+        let known_seq = limit.unwrap_or_else(|| known_seq(live.as_ref()).max(snapshot_seq));
         let look = Look {
             check_chain: true,
             known_seq,
@@ -196,7 +201,7 @@ impl Scan {
     }
 }
 
-fn report(found: Survey, writer: Option<String>) -> Report {
+fn report(found: Survey, writer: Option<String>, snapshot_seq: Seq) -> Report {
     let segments: Vec<SegmentReport> = found
         .files
         .segments
@@ -224,6 +229,7 @@ fn report(found: Survey, writer: Option<String>) -> Report {
         last_seq: found.end.carry.seq,
         last_time: found.end.carry.time,
         watermark_seq: found.watermark_seq,
+        snapshot_seq,
         epoch: found.end.carry.epoch,
         format: last.map_or(crate::segment::FORMAT, |segment| segment.header.format),
         cluster_id: last.map_or([0; 16], |segment| segment.header.cluster_id),

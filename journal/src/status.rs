@@ -10,7 +10,7 @@ use tessera_types::Seq;
 use crate::live::LivePage;
 use crate::segment::SegmentHeader;
 use crate::storage::{File, LockGuard, Region, Storage};
-use crate::{Config, Durability};
+use crate::{CommitRule, Config, Durability};
 
 /// A view of an open journal that any thread may keep: cursors and counters.
 #[derive(Clone)]
@@ -88,6 +88,26 @@ impl Status {
     #[must_use]
     pub fn bytes_written(&self) -> u64 {
         self.0.bytes_written.load(Ordering::Relaxed)
+    }
+}
+
+/// Moves `durable` of a journal whose commit rule is [`CommitRule::External`].
+#[derive(Clone)]
+pub struct CommitCursor(pub(crate) Arc<Shared>);
+
+impl CommitCursor {
+    /// Everything up to `seq` is committed. The cursor never falls, and never passes what is published
+    /// here. Returns where it stands.
+    pub fn advance(&self, seq: Seq) -> Seq {
+        let shared = &self.0;
+        let now = Seq::new(shared.durable.0.load(Ordering::Acquire));
+        let published = Seq::new(shared.published.0.load(Ordering::Acquire));
+        let next = seq.min(published);
+        if next <= now || shared.is_poisoned() {
+            return now;
+        }
+        shared.set_durable(next);
+        next
     }
 }
 
@@ -216,7 +236,12 @@ impl Shared {
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {
-        self.poisoned.load(Ordering::Acquire)
+        self.poisoned.load(Ordering::Acquire) || crate::sigbus::was_hit()
+    }
+
+    /// True if this journal's own sync moves `durable`.
+    pub(crate) fn is_local(&self) -> bool {
+        self.config.commit == CommitRule::Local
     }
 
     /// Sets the latch. Nothing ever clears it.

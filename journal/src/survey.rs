@@ -111,6 +111,8 @@ pub(crate) struct Files {
     pub(crate) findings: Vec<(usize, Finding)>,
     /// What the first segment follows.
     pub(crate) start: Carry,
+    /// Number that the first segment must have.
+    pub(crate) start_no: u64,
 }
 
 /// A cut the next start would make.
@@ -224,6 +226,7 @@ pub(crate) fn list_files(storage: &dyn Storage, live: bool) -> Result<Files, Sca
             Err(finding) => files.findings.push((files.segments.len(), finding)),
         }
     }
+    crate::archive::begin_behind_archive(storage, &mut files)?;
     if !live {
         ready.sort_by_key(|(no, _)| *no);
         for (no, entry) in ready {
@@ -326,7 +329,7 @@ impl Survey {
                 let (expected, found) = (first.shard.to_string(), header.shard.to_string());
                 wrong(FindingKind::Header, expected, found, "shard");
             }
-            let expected = index as u64;
+            let expected = self.files.start_no + index as u64;
             let found = header.segment_no;
             if found != expected {
                 let count = |no| {
@@ -496,6 +499,22 @@ impl Survey {
             None => self.files.start,
         };
         walk_segment(&self.files.segments[index], carry, Look::default(), visit);
+    }
+
+    /// The chain value of the last block border before a place in a segment.
+    pub(crate) fn checkpoint_at(&self, index: usize, offset: usize) -> [u8; 32] {
+        let segment = &self.files.segments[index];
+        let carry = match index.checked_sub(1) {
+            Some(_) => claimed_carry(segment),
+            None => self.files.start,
+        };
+        let (region, header) = (segment.region.clone(), segment.header.clone());
+        let mut walker = Walker::new(region, header, carry, true);
+        let mut checkpoint = walker.checkpoint();
+        while walker.offset() < offset && matches!(walker.step(), Step::Record(_)) {
+            checkpoint = walker.checkpoint();
+        }
+        checkpoint
     }
 
     /// True, with a finding, if the segment has not the name that its place asks for.
@@ -954,7 +973,7 @@ fn sort_ready(
     let is_next = files
         .segments
         .last()
-        .map_or(0, |last| last.header.segment_no + 1)
+        .map_or(files.start_no, |last| last.header.segment_no + 1)
         == no;
     let same_journal = files.segments.first().is_none_or(|first| {
         first.header.cluster_id == segment.header.cluster_id

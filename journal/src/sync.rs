@@ -112,7 +112,7 @@ impl Syncer {
         self.synced = target;
         self.shared.syncs.fetch_add(1, Ordering::Relaxed);
         self.shared.set_synced(target.seq);
-        if self.shared.config.durability != Durability::Async {
+        if self.shared.config.durability != Durability::Async && self.shared.is_local() {
             self.shared.set_durable(target.seq);
         }
         let sync_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);

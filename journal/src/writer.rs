@@ -8,7 +8,7 @@ use tessera_types::{Seq, Timestamp};
 
 use crate::chain::Chain;
 use crate::reader::Carry;
-use crate::record::{Body, OWN_PAYLOAD_MAX, SegmentStart, kind};
+use crate::record::{Body, Epoch, EpochReason, OWN_PAYLOAD_MAX, SegmentStart, kind};
 use crate::segment::{HEADER_BYTES, HEADER_CRC_AT, NameBuf};
 use crate::slot::{Head, MAX_PAYLOAD, MAX_SLOTS, SLOT_BYTES, slots_for};
 use crate::status::{Handover, Position, Segment, Shared};
@@ -92,6 +92,14 @@ pub enum AppendError {
         /// Nanoseconds of the command.
         found: Timestamp,
     },
+    /// The term of a replicated entry is not the one in force, or does not rise.
+    #[error("term {term} does not fit the journal, whose epoch is {epoch}")]
+    Term {
+        /// The term.
+        term: u64,
+        /// The epoch of the journal.
+        epoch: u64,
+    },
     /// The kind is not a command's.
     #[error("record type {0:#04x} is not a command's (0x01 to 0x7f)")]
     Kind(u8),
@@ -116,6 +124,7 @@ impl Writer {
         resume: Option<Resume>,
         first_seq: Seq,
     ) -> Self {
+        let resumed = resume.is_some();
         let current = resume.map(|resume| Open {
             segment: resume.segment,
             offset: resume.offset,
@@ -123,7 +132,7 @@ impl Writer {
             checkpoint: resume.checkpoint,
         });
         let scratch = Box::new([0; MAX_SLOTS * SLOT_BYTES]);
-        Self {
+        let mut writer = Self {
             shared,
             current,
             carry,
@@ -132,7 +141,12 @@ impl Writer {
             scratch,
             first_seq,
             is_stalled: false,
+        };
+        if resumed {
+            // A cut may have taken just the Checkpoint that a full block needs.
+            writer.close_full_block();
         }
+        writer
     }
 
     /// Appends a command.
@@ -216,6 +230,48 @@ impl Writer {
         self.append_next(seq, time, kind::VOID, &payload[..used])
     }
 
+    /// Begins a term of a replicated journal: a new epoch with the leader's number.
+    ///
+    /// # Errors
+    /// [`AppendError::Term`] if the term does not rise, else as [`Writer::append`].
+    pub fn begin_term(&mut self, term: u64) -> Result<(), AppendError> {
+        if term <= self.carry.epoch {
+            return Err(AppendError::Term {
+                term,
+                epoch: self.carry.epoch,
+            });
+        }
+        let epoch = Epoch {
+            epoch: term,
+            node: self.shared.config.node,
+            reason: EpochReason::Failover,
+            durability: self.shared.config.durability,
+        };
+        self.append_own(kind::EPOCH, &Body::Epoch(epoch))?;
+        self.shared.epoch.store(term, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Stamps the commands that follow as one entry of a replicated log: a group that is committed or
+    /// truncated as a whole.
+    ///
+    /// # Errors
+    /// [`AppendError::Term`] if the term is not the journal's epoch, else as [`Writer::append`].
+    pub fn begin_group(&mut self, term: u64, index: u64) -> Result<(), AppendError> {
+        if term != self.carry.epoch {
+            return Err(AppendError::Term {
+                term,
+                epoch: self.carry.epoch,
+            });
+        }
+        let body = Body::Batch {
+            term,
+            index,
+            first_seq: self.carry.seq.next(),
+        };
+        self.append_own(kind::BATCH, &body)
+    }
+
     /// Version of the engine's rules in force.
     pub(crate) fn rules(&self) -> u32 {
         self.shared.rules()
@@ -265,7 +321,7 @@ impl Writer {
                 self.shared.set_position(&position);
             }
             self.shared.set_published(seq);
-            if self.shared.config.durability == crate::Durability::Async {
+            if self.shared.config.durability == crate::Durability::Async && self.shared.is_local() {
                 self.shared.set_durable(seq);
             }
         }
@@ -406,6 +462,17 @@ impl Writer {
         self.put(kind::SEGMENT_START, &payload[..used]);
         let used = format.encode(&mut payload);
         self.put(kind::FORMAT, &payload[..used]);
+        if start.previous_chain != [0; 32]
+            && let Some(signer) = self.shared.config.signer.clone()
+        {
+            let signature = signer.sign(&start.previous_chain);
+            let body = Body::Signature {
+                key_id: signer.key_id(),
+                signature: &signature,
+            };
+            let used = body.encode(&mut payload);
+            self.put(kind::SIGNATURE, &payload[..used]);
+        }
     }
 
     fn close_full_block(&mut self) {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "test code, helpers included")]
 
+mod archive;
 mod bed;
 mod copy;
 mod damage;
@@ -10,4 +11,6 @@ mod files;
 mod golden;
 mod model;
 mod power;
+mod replica;
+mod sigbus;
 mod table;
