@@ -120,7 +120,7 @@ impl Archive {
         let segments = &files.segments;
         let newest = segments
             .iter()
-            .filter_map(|segment| last_time(segment))
+            .filter_map(last_time)
             .max()
             .unwrap_or(Timestamp::ZERO);
         let may_leave = segments.len().saturating_sub(retention.segments.max(1));

@@ -63,6 +63,7 @@ impl LivePage {
         epoch: u64,
         durability: Durability,
         seq: Seq,
+        durable: Seq,
     ) -> io::Result<Self> {
         match storage.remove(NEW_NAME) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -80,7 +81,7 @@ impl LivePage {
         page[48] = durability as u8;
         let crc = crc32c::crc32c(&page[..56]);
         page[56..60].copy_from_slice(&crc.to_le_bytes());
-        for at in [PUBLISHED_AT, DURABLE_AT, SYNCED_AT] {
+        for (at, seq) in [(PUBLISHED_AT, seq), (DURABLE_AT, durable), (SYNCED_AT, seq)] {
             page[at..at + 8].copy_from_slice(&seq.get().to_le_bytes());
         }
         page[SYNCED_AT + 8..SYNCED_AT + 16].copy_from_slice(&(!seq.get()).to_le_bytes());

@@ -18,7 +18,7 @@ use crate::segment::{
 };
 use crate::slot::SLOT_BYTES;
 use crate::snapshot_file::Snapshots;
-use crate::status::{CommitCursor, Position, Segment, Shared, Status};
+use crate::status::{CommitCursor, Position, Segment, Shared, Status, durable_at_start};
 use crate::storage::{Access, LockError, MapAccess, Mapped, Region, Storage, write_all};
 use crate::survey::{
     Counts, Files, Look, ScanError, Survey, Torn, joined, list_files, look_at_live, survey,
@@ -366,6 +366,7 @@ impl Start {
             epoch,
             self.config.durability,
             last_seq,
+            durable_at_start(&self.config, last_seq),
         )
         .map_err(|source| self.failed("creation", LIVE_NAME, source))?;
 
@@ -453,6 +454,9 @@ impl Start {
         });
         if begin == Begin::Epoch {
             writer.append_own(kind::EPOCH, &body)?;
+        } else if created {
+            // LIVE says from here on that there is a segment.
+            writer.rotate()?;
         }
         if let Some(torn) = &report.torn {
             let slots = u32::try_from(torn.slots).unwrap_or(u32::MAX);

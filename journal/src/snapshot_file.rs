@@ -631,7 +631,11 @@ mod tests {
     }
 
     fn body(seed: u8, bytes: usize) -> Vec<u8> {
-        (0..bytes).map(|at| (at % 251) as u8 ^ seed).collect()
+        (0..=250_u8)
+            .cycle()
+            .take(bytes)
+            .map(|byte| byte ^ seed)
+            .collect()
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the three threads of a journal and its watchers share.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tessera_types::Seq;
 
 use crate::live::LivePage;
 use crate::segment::SegmentHeader;
+use crate::storage::words::{self, Shipped};
 use crate::storage::{File, LockGuard, Region, Storage};
 use crate::{CommitRule, Config, Durability};
 
@@ -135,6 +136,15 @@ pub(crate) struct Shared {
     pub(crate) _lock: Box<dyn LockGuard>,
 }
 
+/// Where `durable` begins: what is in the journal is on disk when a start ends, but whether it is
+/// committed only its replicas know.
+pub(crate) fn durable_at_start(config: &Config, last: Seq) -> Seq {
+    match config.commit {
+        CommitRule::Local => last,
+        CommitRule::External => Seq::ZERO,
+    }
+}
+
 /// A counter on a cache line of its own: three threads store to three of them.
 #[derive(Default)]
 #[repr(align(128))]
@@ -191,7 +201,7 @@ impl Shared {
         let ahead = config.segments_ahead;
         Self {
             published: Line(AtomicU64::new(seq.get())),
-            durable: Line(AtomicU64::new(seq.get())),
+            durable: Line(AtomicU64::new(durable_at_start(&config, seq).get())),
             synced: Line(AtomicU64::new(seq.get())),
             position: PositionCell::default(),
             poisoned: AtomicBool::new(false),
@@ -305,29 +315,15 @@ struct PositionCell {
 
 impl PositionCell {
     fn store(&self, position: &Position) {
-        let version = self.version.load(Ordering::Relaxed);
-        self.version.store(version + 1, Ordering::Relaxed);
-        // Pairs with the fence in `load`: a reader that sees one of the words below sees the odd version.
-        fence(Ordering::Release);
-        for (cell, word) in self.words.iter().zip(position.to_words()) {
-            cell.store(word, Ordering::Relaxed);
-        }
-        self.version.store(version + 2, Ordering::Release); // pairs with the first load of a reader
+        words::store_version::<Shipped, _>(&self.version, &self.words, &position.to_words());
     }
 
     fn load(&self) -> Position {
-        loop {
-            let before = self.version.load(Ordering::Acquire);
-            let mut words = [0; 8];
-            for (word, cell) in words.iter_mut().zip(&self.words) {
-                *word = cell.load(Ordering::Relaxed);
-            }
-            fence(Ordering::Acquire); // pairs with the fence in `store`
-            if before.is_multiple_of(2) && before == self.version.load(Ordering::Relaxed) {
-                return Position::from_words(&words);
-            }
+        let mut found = [0; 8];
+        while !words::load_version::<Shipped, _>(&self.version, &self.words, &mut found) {
             std::hint::spin_loop();
         }
+        Position::from_words(&found)
     }
 }
 

@@ -6,13 +6,15 @@
 
 pub mod mapped;
 pub mod memory;
+pub(crate) mod words;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use mapped::Mapped;
+use words::Shipped;
 
 use crate::slot::SLOT_BYTES;
 
@@ -231,30 +233,21 @@ impl Region {
     /// fence pairs with the Release store in [`Region::store_slot`], so that what the other words hold is
     /// at least as new as the first.
     pub(crate) fn load_slot(&self, offset: usize) -> [u8; SLOT_BYTES] {
-        let words = self.slot(offset);
         let mut out = [0; SLOT_BYTES];
-        for (i, (word, bytes)) in words.iter().zip(out.chunks_exact_mut(8)).enumerate() {
-            // Relaxed plus fence instead of Acquire: only relaxed loads are promised to work on memory
-            // that is mapped read-only.
-            bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
-            if i == 0 {
-                fence(Ordering::Acquire);
-            }
-        }
+        words::load_slot::<Shipped, _>(self.slot(offset), |index, value| {
+            out[index * 8..index * 8 + 8].copy_from_slice(&value.to_ne_bytes());
+        });
         out
     }
 
     /// Stores a slot, its first word last and with Release; see [`Region::load_slot`].
     pub(crate) fn store_slot(&self, offset: usize, slot: &[u8]) {
-        let words = self.slot(offset);
-        let mut first = [0; 8];
-        first.copy_from_slice(&slot[..8]);
-        for (word, bytes) in words.iter().zip(slot.chunks_exact(8)).skip(1) {
+        let values = slot.chunks_exact(8).map(|bytes| {
             let mut value = [0; 8];
             value.copy_from_slice(bytes);
-            word.store(u64::from_ne_bytes(value), Ordering::Relaxed);
-        }
-        words[0].store(u64::from_ne_bytes(first), Ordering::Release);
+            u64::from_ne_bytes(value)
+        });
+        words::store_slot::<Shipped, _>(self.slot(offset), values);
     }
 
     /// True if a slot holds nothing but zeros.

@@ -10,6 +10,12 @@ use tessera_journal::{
 };
 use tessera_types::{Seq, Timestamp};
 
+/// `count`, times what `cargo xtask faults` asks for.
+pub(crate) fn scaled(count: u64) -> u64 {
+    let scale = std::env::var("TESSERA_FAULT_SCALE").map_or(1, |text| text.parse().unwrap());
+    count * scale
+}
+
 pub(crate) const SEGMENT_BYTES: u64 = 64 * 1024;
 pub(crate) const HEADER: usize = HEADER_BYTES;
 pub(crate) const FIRST: &str = "00000000000000000001.jnl";

@@ -7,19 +7,26 @@ use tessera_journal::storage::memory::{Call, Fault, MemoryStorage};
 use tessera_journal::{AppendError, Durability, SyncError};
 use tessera_types::Seq;
 
-use crate::bed::{Bed, open, recovers, verify, with};
+use crate::bed::{Bed, open, recovers, scaled, verify, with};
 use crate::power::work;
 
 #[test]
 fn every_call_failing_in_turn() {
+    let mut cases = 0;
+    for seed in 1..=scaled(1) {
+        for mode in [Durability::Default, Durability::Strict] {
+            cases += fail_every_call(seed, mode);
+        }
+    }
+    eprintln!("{cases} failed calls");
+    assert!(cases > 400, "{cases}");
+}
+
+fn fail_every_call(seed: u64, mode: Durability) -> u32 {
+    let run = |disk: &MemoryStorage| work(disk, &mut Pcg64Mcg::seed_from_u64(seed), 120, mode);
     let calls = {
         let disk = MemoryStorage::new();
-        work(
-            &disk,
-            &mut Pcg64Mcg::seed_from_u64(1),
-            120,
-            Durability::Default,
-        );
+        run(&disk);
         disk.calls()
     };
     let mut cases = 0;
@@ -38,12 +45,7 @@ fn every_call_failing_in_turn() {
             }
             let disk = MemoryStorage::new();
             disk.fail_at(at as u64 + 1, fault);
-            let acknowledged = work(
-                &disk,
-                &mut Pcg64Mcg::seed_from_u64(1),
-                120,
-                Durability::Default,
-            );
+            let acknowledged = run(&disk);
             // The file system may have dropped the pages of a failed sync, so the harder continuation is
             // a power cut that keeps nothing.
             recovers(&disk.after_power_cut(4096, |_| false), acknowledged);
@@ -51,8 +53,7 @@ fn every_call_failing_in_turn() {
             cases += 1;
         }
     }
-    eprintln!("{cases} failed calls");
-    assert!(cases > 200, "{cases}");
+    cases
 }
 
 #[test]

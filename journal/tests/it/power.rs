@@ -7,7 +7,7 @@ use tessera_journal::storage::memory::{Call, Fault, MemoryStorage, Unsynced};
 use tessera_journal::{Durability, Verdict};
 use tessera_types::Seq;
 
-use crate::bed::{Bed, FIRST, config, open, recovers, verify, with};
+use crate::bed::{Bed, FIRST, config, open, recovers, scaled, verify, with};
 
 /// Appends, publishes and commits by chance until an error or the end; returns what was acknowledged.
 pub(crate) fn work(
@@ -54,7 +54,7 @@ pub(crate) fn work(
 #[test]
 fn a_cut_at_any_call_keeps_what_was_acknowledged() {
     let mut cuts = 0;
-    for seed in 0..10 {
+    for seed in 0..scaled(10) {
         let calls = {
             let disk = MemoryStorage::new();
             work(
@@ -90,7 +90,7 @@ fn a_cut_at_any_call_keeps_what_was_acknowledged() {
 
 #[test]
 fn a_second_cut_during_recovery_loses_nothing_either() {
-    for seed in 0..60 {
+    for seed in 0..scaled(60) {
         let mut random = Pcg64Mcg::seed_from_u64(seed);
         let disk = MemoryStorage::new();
         let acknowledged = work(&disk, &mut random, 200, Durability::Default);
@@ -198,7 +198,7 @@ fn every_subset_of_ten_pages() {
 
 #[test]
 fn in_strict_mode_the_watermark_on_disk_vouches_for_every_acknowledgement() {
-    for seed in 0..40 {
+    for seed in 0..scaled(40) {
         let mut random = Pcg64Mcg::seed_from_u64(seed);
         let disk = MemoryStorage::new();
         let acknowledged = work(&disk, &mut random, 150, Durability::Strict);
