@@ -1,5 +1,6 @@
 //! `tessera journal`: reads a journal, live or copied, and never writes to it.
 
+mod attest;
 pub(crate) mod commands;
 mod describe;
 mod diff;
@@ -57,6 +58,7 @@ enum JournalVerb {
     Stats(stats::Args),
     Repair(repair::Args),
     Fork(fork::Args),
+    Attest(attest::Args),
 }
 
 /// Where the journal is; every verb takes it.
@@ -97,6 +99,7 @@ fn run_to(args: &Args, out: &mut impl Write) -> Result<u8, ToolError> {
         JournalVerb::Stats(args) => stats::run(args, out),
         JournalVerb::Repair(args) => repair::run(args, out),
         JournalVerb::Fork(args) => fork::run(args, out),
+        JournalVerb::Attest(args) => attest::run(args, out),
     }?;
     out.flush()?;
     Ok(code)

@@ -100,7 +100,7 @@ fn object(report: &Report, elapsed_ms: u64) -> Value {
         "first_seq": report.first_seq.get(),
         "last_seq": report.last_seq.get(),
         "watermark_seq": report.watermark_seq.get(),
-        "snapshot_seq": null,
+        "snapshot_seq": (report.snapshot_seq.get() > 0).then_some(report.snapshot_seq.get()),
         "epoch": report.epoch,
         "format": report.format,
         "cluster_id": hex(&report.cluster_id),

@@ -13,6 +13,7 @@ use tessera_types::{Seq, Timestamp, wire};
 
 use super::core::{JournalItem, wall_clock};
 use super::stats::Recorder;
+use super::sync_log::SyncLog;
 use crate::exit;
 
 /// The journal thread: encode, checksum, store, publish.
@@ -158,6 +159,7 @@ pub(crate) struct SyncAgent {
     durable: Option<CursorWriter>,
     durability: Recorder,
     sync: Recorder,
+    group_records: Recorder,
     last_check: Instant,
 }
 
@@ -169,6 +171,7 @@ impl SyncAgent {
         durable: Option<CursorWriter>,
         durability: Recorder,
         sync: Recorder,
+        group_records: Recorder,
     ) -> Self {
         Self {
             syncer,
@@ -177,6 +180,7 @@ impl SyncAgent {
             durable,
             durability,
             sync,
+            group_records,
             last_check: Instant::now(),
         }
     }
@@ -224,6 +228,8 @@ impl Agent for SyncAgent {
                 }
                 self.sync.record(synced.sync_ns);
                 self.sync.flush();
+                self.group_records.record(synced.records);
+                self.group_records.flush();
                 self.note_durable();
                 1
             }
@@ -241,6 +247,7 @@ pub(crate) fn spawn_preparer(
     mut preparer: Preparer,
     status: Status,
     low_disk: Arc<AtomicBool>,
+    mut sync_log: SyncLog,
 ) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new()
         .name("tessera-preparer".into())
@@ -258,7 +265,9 @@ pub(crate) fn spawn_preparer(
                     }
                 }
                 preparer.wait(Duration::from_secs(1));
+                sync_log.write_if_due();
             }
+            sync_log.write();
         })
 }
 

@@ -5,11 +5,13 @@
 //! process: arguments, the `READY` line, signals and exit codes.
 
 mod core;
+mod journal_key;
 mod journaling;
 mod market;
 mod node;
 mod stats;
 mod supervisor;
+mod sync_log;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -20,7 +22,9 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use tessera_ring::IdleConfig;
 
-pub use node::{Drained, Durability, Node, NodeConfig, NodeStats, StartError};
+pub use journal_key::JournalKeyError;
+pub(crate) use journal_key::key_id as journal_key_id;
+pub use node::{Drained, Durability, JournalStorage, Node, NodeConfig, NodeStats, StartError};
 pub use stats::{Percentiles, StageHistograms};
 
 use crate::exit;
@@ -86,6 +90,9 @@ impl Args {
 /// Serves until a signal ends it.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
+    if let Err(error) = tessera_journal::sigbus::install() {
+        return exit::failed(format_args!("cannot catch SIGBUS: {error}"));
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -18,7 +18,8 @@ use tessera_gateway::{
     Credentials, CredentialsError, Directory, Sessions, ShardConfig, ShardStats, ShardWaker,
     SnapshotRequests, SpawnError, StatsSnapshot,
 };
-use tessera_journal::{Body, Journal, OpenError, Opened, Replay, ScanError, Status};
+use tessera_journal::storage::Storage;
+use tessera_journal::{Body, Journal, OpenError, Opened, Replay, ScanError, Signer, Status};
 use tessera_market_data::{Builder, BuilderConfig};
 use tessera_proto::codes;
 use tessera_ring::{CursorWriter, IdleConfig, Parker, Unparker, Wake, agent, spsc};
@@ -28,13 +29,15 @@ use tessera_types::{
 use thiserror::Error;
 
 use super::core::{Core, CoreParts, CoreProgress, wall_clock};
+use super::journal_key::{JournalKey, JournalKeyError};
 use super::journaling::{JournalAgent, SyncAgent, spawn_preparer};
 use super::market::{Books, MarketData};
 use super::stats::{Percentiles, StageHistograms};
 use super::supervisor::{Plumbing, Seats, Supervisor};
+use super::sync_log::SyncLog;
 use crate::catalogue::{self, CatalogueError};
 use crate::exit;
-use crate::journal::commands::{rules_message, sequenced, unknown_rules};
+use crate::journal::commands::{RULES, rules_message, sequenced, unknown_rules};
 
 /// What an acknowledgement means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -79,6 +82,8 @@ pub struct NodeConfig {
     pub run_ahead: Duration,
     /// How the core, journal and sync threads wait.
     pub idle: IdleConfig,
+    /// What the journal is kept on, instead of the files of `data`: for tests that break it.
+    pub storage: Option<JournalStorage>,
     /// Events that each event ring holds: the longest stall of a consumer times the rate to survive.
     pub ring_capacity: usize,
 }
@@ -100,8 +105,26 @@ impl NodeConfig {
                 park_timeout: Duration::from_millis(5),
                 ..IdleConfig::default()
             },
+            storage: None,
             ring_capacity: 1 << 17,
         }
+    }
+
+    fn open_journal(&self, config: tessera_journal::Config) -> Result<Opened, OpenError> {
+        match &self.storage {
+            Some(JournalStorage(storage)) => Journal::open_on(Arc::clone(storage), config),
+            None => Journal::open(&self.data, config),
+        }
+    }
+}
+
+/// A storage that a journal is kept on.
+#[derive(Clone)]
+pub struct JournalStorage(pub Arc<dyn Storage>);
+
+impl fmt::Debug for JournalStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JournalStorage({})", self.0.path().display())
     }
 }
 
@@ -175,6 +198,9 @@ pub enum StartError {
         /// The credentials directory.
         dir: String,
     },
+    /// The key that signs the journal is wrong.
+    #[error(transparent)]
+    JournalKey(#[from] JournalKeyError),
     /// The catalogue is wrong.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
@@ -314,18 +340,18 @@ impl Node {
     /// # Errors
     /// [`StartError`]; nothing keeps running then.
     pub fn start(config: NodeConfig) -> Result<Self, StartError> {
-        let opened = Journal::open(
-            &config.data,
-            tessera_journal::Config {
-                segment_bytes: config.segment_bytes,
-                durability: match config.durability {
-                    Durability::Default => tessera_journal::Durability::Default,
-                    Durability::Strict => tessera_journal::Durability::Strict,
-                    Durability::Async => tessera_journal::Durability::Async,
-                },
-                ..tessera_journal::Config::default()
+        let key = Arc::new(JournalKey::load_or_make(&config.credentials)?);
+        let opened = config.open_journal(tessera_journal::Config {
+            segment_bytes: config.segment_bytes,
+            durability: match config.durability {
+                Durability::Default => tessera_journal::Durability::Default,
+                Durability::Strict => tessera_journal::Durability::Strict,
+                Durability::Async => tessera_journal::Durability::Async,
             },
-        )?;
+            rules_version: *RULES.end(),
+            signer: Some(Arc::clone(&key) as Arc<dyn Signer>),
+            ..tessera_journal::Config::default()
+        })?;
         let Opened {
             report,
             replay,
@@ -333,12 +359,15 @@ impl Node {
             syncer,
             preparer,
             status,
+            ..
         } = opened;
         if let Some(torn) = &report.torn {
             tracing::warn!(?torn, discarded = ?report.discarded, "cut a torn tail; nothing acknowledged was in it");
         }
         let engine = recover(&replay, &report.cluster_id)?;
         let credentials = load_credentials(&config)?;
+        // Only now: a directory that holds anything gets no development set.
+        key.save(&config.credentials)?;
 
         let stages = StageHistograms::default();
         let progress = Arc::new(CoreProgress::default());
@@ -451,7 +480,13 @@ impl Node {
             Vec::new()
         };
 
-        let preparer = spawn_preparer(preparer, status.clone(), low_disk)?;
+        let sync_log = SyncLog::new(
+            &config.data,
+            stages.sync.clone(),
+            stages.group_records.clone(),
+            Duration::from_secs(1),
+        );
+        let preparer = spawn_preparer(preparer, status.clone(), low_disk, sync_log)?;
         let sync = SyncAgent::new(
             syncer,
             status.clone(),
@@ -459,6 +494,7 @@ impl Node {
             sync_durable,
             stages.durability.recorder(),
             stages.sync.recorder(),
+            stages.group_records.recorder(),
         );
         let sync = Running::spawn(sync, config.idle, sync_parker)?;
         let journal = JournalAgent::new(

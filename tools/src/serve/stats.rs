@@ -118,6 +118,8 @@ pub struct StageHistograms {
     pub durability: StageHistogram,
     /// Time of one sync.
     pub sync: StageHistogram,
+    /// Records of one sync, a number and no time.
+    pub group_records: StageHistogram,
     /// Sequenced to handed to the feed (t3 to t8).
     pub tape: StageHistogram,
 }
