@@ -2,8 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
 mod cli;
+mod failstop;
 mod flow;
 mod fuzz;
+mod golden;
+mod journal_tools;
 mod kill9;
+mod real_disk;
 mod recovery;
+mod replica;
 mod support;

@@ -72,6 +72,20 @@ enum Verb {
         #[arg(long, default_value_t = 20_000_000)]
         count: u64,
     },
+    /// Failing calls, power cuts and torn tails over the journal's scripted disk, more than CI takes.
+    Faults {
+        /// At least how many power cuts at a call; everything else grows with it.
+        #[arg(long, default_value_t = 20_000)]
+        cases: u64,
+    },
+    /// Power cuts under a running exchange on a real file system (loop device, root).
+    PowerCuts {
+        /// How many.
+        #[arg(long, default_value_t = 20)]
+        cuts: u32,
+    },
+    /// Write the golden journal of this release and its hash anew.
+    Golden,
     /// Criterion benches, or what `docs/performance.md` holds.
     Bench {
         /// Only this criterion bench.
@@ -112,6 +126,9 @@ fn main() -> ExitCode {
         } => steps::mutants(&files, &shard, model),
         Verb::Kill9 { cycles } => steps::kill9(cycles),
         Verb::Fuzz { count } => steps::fuzz(count),
+        Verb::Faults { cases } => steps::faults(cases),
+        Verb::PowerCuts { cuts } => steps::power_cuts(cuts),
+        Verb::Golden => steps::golden(),
         Verb::Bench {
             name,
             tables,

@@ -87,9 +87,21 @@ pub(crate) fn test() -> Result<()> {
     }
 }
 
-/// The rings under loom, in a target directory of their own because the cfg changes every package.
+/// The rings and the journal's commit word under loom, in a target directory of their own because the cfg changes every package.
 pub(crate) fn loom() -> Result<()> {
-    let mut command = cargo(["test", "--package", "tessera-ring", "--release", "--locked"]);
+    let mut command = cargo([
+        "test",
+        "--package",
+        "tessera-ring",
+        "--package",
+        "tessera-journal",
+        "--lib",
+        "--release",
+        "--locked",
+        "--",
+        // The journal's other tests are over real threads and files, which loom does not know.
+        "models",
+    ]);
     let flags = env::var("RUSTFLAGS").unwrap_or_default();
     command.env("RUSTFLAGS", format!("{flags} --cfg tessera_loom"));
     command.env("CARGO_TARGET_DIR", target_dir()?.join("loom"));
@@ -201,6 +213,41 @@ pub(crate) fn fuzz(count: u64) -> Result<()> {
         "fuzz",
         &["--test", "it", "fuzz"],
         ("TESSERA_FUZZ_COUNT", &count.to_string()),
+    )
+}
+
+/// More failing calls and power cuts over the scripted disk than CI takes; CI has 371 power cuts at a call.
+pub(crate) fn faults(cases: u64) -> Result<()> {
+    let scale = cases.div_ceil(371).max(1);
+    let mut command = cargo([
+        "test",
+        "--release",
+        "--locked",
+        "--package",
+        "tessera-journal",
+        "--test",
+        "it",
+        "--",
+        "--nocapture",
+    ]);
+    step("faults", command.env("TESSERA_FAULT_SCALE", scale.to_string()))
+}
+
+/// More power cuts on a real file system than CI takes.
+pub(crate) fn power_cuts(cuts: u32) -> Result<()> {
+    proof(
+        "power-cuts",
+        &["--test", "it", "real_disk"],
+        ("TESSERA_POWER_CUTS", &cuts.to_string()),
+    )
+}
+
+/// Writes the golden journal of this release and its hash; the diff is the review.
+pub(crate) fn golden() -> Result<()> {
+    proof(
+        "golden",
+        &["--test", "it", "golden_journals_verify"],
+        ("TESSERA_GOLDEN", "write"),
     )
 }
 
