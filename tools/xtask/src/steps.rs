@@ -230,7 +230,10 @@ pub(crate) fn faults(cases: u64) -> Result<()> {
         "--",
         "--nocapture",
     ]);
-    step("faults", command.env("TESSERA_FAULT_SCALE", scale.to_string()))
+    step(
+        "faults",
+        command.env("TESSERA_FAULT_SCALE", scale.to_string()),
+    )
 }
 
 /// More power cuts on a real file system than CI takes.
