@@ -125,6 +125,7 @@ impl Journal {
         let mut after = None;
         let mut at: Option<Border> = None;
         let mut numbers: Vec<u64> = Vec::new();
+        let mut in_new_term = false;
         let found = survey(
             files,
             Look {
@@ -153,13 +154,20 @@ impl Journal {
                     seq: record.seq,
                     checkpoint: [0; 32],
                 };
-                // A border is never inside what belongs to the files: a SegmentEnd stays with its
-                // segment, and a segment that would hold nothing but its start goes as a whole.
+                // A term goes with its first group: a replica whose deposed term stayed behind could not
+                // take over groups of an earlier one. What belongs to the files stays with its segment, and
+                // a segment that would hold nothing but its start goes as a whole.
+                in_new_term = match record.kind {
+                    kind::EPOCH => true,
+                    other if kind::has_seq(other) => false,
+                    _ => in_new_term,
+                };
                 let is_start = matches!(
                     record.kind,
                     kind::SEGMENT_START | kind::FORMAT | kind::SIGNATURE
                 );
-                if !is_start {
+                let is_first = numbers.len() == 1 && record.kind == kind::FORMAT;
+                if is_first || !is_start && !in_new_term {
                     at = Some(here);
                 }
                 std::ops::ControlFlow::Continue(())
