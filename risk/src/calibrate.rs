@@ -11,13 +11,18 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::energy::{CapTable, Interval, Point};
+use crate::energy::{CapTable, Interval, Point, Transform, calibrate_filtered};
 use crate::failure::{
     Episode, Lifetime, ShockDays, WeibullFit, estimate_pool, fit_negative_binomial, fit_weibull,
     kaplan_meier, shock_days,
 };
+use crate::margin::Book;
+use crate::model::Model;
+use crate::numeric::population_sd;
 use crate::price::{ComputePriceFit, fit_compute_price};
+use crate::quantise::LOTS_LIMIT;
 use crate::repair::{RepairFit, fit_repair};
+use crate::scenario::History;
 use crate::units::{Estimate, FitError};
 
 /// Why a data file cannot be used.
@@ -690,6 +695,101 @@ pub fn compute_series(path: &Path) -> Result<BTreeMap<String, Vec<Point>>, ReadE
         .collect())
 }
 
+/// Reads positions: `account`, `instrument`, `lots` (whole, long positive). Several rows of one account
+/// and instrument are added. Accounts come out sorted by name.
+///
+/// # Errors
+/// [`ReadError`] for an unknown instrument, a size that is not whole or beyond 2^28 lots.
+pub fn positions(path: &Path, model: &Model) -> Result<Vec<Book>, ReadError> {
+    let table = Table::open(path)?;
+    let account = table.column(&["account"])?;
+    let instrument = table.column(&["instrument", "product"])?;
+    let lots = table.column(&["lots"])?;
+    let mut books: BTreeMap<String, BTreeMap<usize, i64>> = BTreeMap::new();
+    for row in &table.rows {
+        let name = table.text(row, instrument);
+        let Some(product) = model.product(name) else {
+            let reason = "is no product of the model; `tessera risk stress --list` prints them";
+            return Err(table.bad(row.0, instrument, name, reason));
+        };
+        let text = table.text(row, lots);
+        let size = text.parse::<i64>().ok().filter(|n| n.abs() <= LOTS_LIMIT);
+        let Some(size) = size else {
+            let reason = "is not a whole number of lots up to 2^28";
+            return Err(table.bad(row.0, lots, text, reason));
+        };
+        let owner = table.text(row, account);
+        if owner.is_empty() {
+            return Err(table.bad(
+                row.0,
+                account,
+                owner,
+                "is empty; every position has an account",
+            ));
+        }
+        let sum = books
+            .entry(owner.to_owned())
+            .or_default()
+            .entry(product)
+            .or_insert(0);
+        *sum += size;
+        if sum.abs() > LOTS_LIMIT {
+            return Err(table.bad(row.0, lots, text, "brings the position beyond 2^28 lots"));
+        }
+    }
+    Ok(books
+        .into_iter()
+        .map(|(account, lots)| Book {
+            account,
+            lots: lots.into_iter().collect(),
+        })
+        .collect())
+}
+
+/// Innovations for filtered historical simulation: daily deviations from the calibrated model,
+/// divided by their EWMA volatility (0.94, started at the first 50), then scaled to a variance of 1.
+///
+/// # Errors
+/// [`FitError`] if the series cannot be calibrated or has fewer than 100 pairs of days.
+pub fn history(points: &[Point]) -> Result<History, FitError> {
+    let fit = calibrate_filtered(points, Interval::Day, Transform::Ln)?;
+    let x: Vec<(i64, f64)> = points
+        .iter()
+        .filter_map(|p| {
+            Some((
+                p.index,
+                fit.transform.forward(p.price)? - fit.season.at(p.index),
+            ))
+        })
+        .collect();
+    let innovations: Vec<f64> = x
+        .windows(2)
+        .filter(|w| w[1].0 == w[0].0 + 1)
+        .map(|w| w[1].1 - fit.phi.value * w[0].1)
+        .collect();
+    if innovations.len() < 100 {
+        return Err(FitError::TooFew {
+            what: "filtered historical simulation",
+            found: innovations.len(),
+            needed: 100,
+        });
+    }
+    let mut s2 = population_sd(&innovations[..50]).powi(2);
+    let z: Vec<f64> = innovations
+        .iter()
+        .map(|e| {
+            let z = e / s2.sqrt();
+            s2 = 0.94 * s2 + 0.06 * e * e;
+            z
+        })
+        .collect();
+    let sd = population_sd(&z);
+    Ok(History {
+        power: z.iter().map(|z| z / sd).collect(),
+        compute: Vec::new(),
+    })
+}
+
 /// The folder with the optional data: `$TESSERA_SHARED/data`, or `../shared/data` beside the
 /// repository. `None` where it is not.
 #[must_use]
@@ -864,6 +964,46 @@ mod tests {
         assert!(compute(&path).unwrap()[0].fit.is_err());
         let (_dir, path) = file("utc,class,usd_per_hour\n2020-01-01T10:00:00Z,a,0\n");
         assert!(compute(&path).is_err());
+    }
+
+    #[test]
+    fn positions_are_added_and_mistakes_named() {
+        let model = Model::default_model();
+        let name = &model.products[3].name;
+        let (_dir, path) = file(&format!(
+            "account,instrument,lots\nb,{name},5\na,{name},-2\nb,{name},1\n"
+        ));
+        let books = positions(&path, &model).unwrap();
+        assert_eq!(books[0].account, "a");
+        assert_eq!(books[1].lots, [(3, 6)]);
+        for (row, part) in [
+            ("a,nothing,1", "instrument"),
+            (&format!("a,{name},1.5"), "lots"),
+            (&format!("a,{name},999999999"), "lots"),
+            (&format!(",{name},1"), "account"),
+        ] {
+            let (_dir, path) = file(&format!("account,instrument,lots\n{row}\n"));
+            let error = positions(&path, &model).unwrap_err().to_string();
+            assert!(error.contains(":2:") && error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn history_is_standardised() {
+        let mut stream = crate::rng::Stream::new(1, 0, 0);
+        let mut x = 0.0;
+        let points: Vec<Point> = (0..600)
+            .map(|index| {
+                x = 0.6 * x + 0.3 * stream.normal();
+                Point {
+                    index,
+                    price: 30.0 * f64::exp(x),
+                }
+            })
+            .collect();
+        let h = history(&points).unwrap();
+        assert!((population_sd(&h.power) - 1.0).abs() < 1e-12 && h.power.len() == 599);
+        assert!(history(&points[..60]).is_err());
     }
 
     /// Runs only where the optional data are.

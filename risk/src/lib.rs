@@ -45,3 +45,7 @@ pub mod quantise;
 pub mod backtest;
 
 pub mod calibrate;
+
+pub mod contract;
+
+pub mod report;

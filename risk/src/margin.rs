@@ -294,7 +294,8 @@ mod tests {
         let p = |name: &str| model.product(name).unwrap();
         let day = p("H100_80_SXM/whole/firm/tx/-/day");
         let week = p("H100_80_SXM/whole/firm/tx/-/week");
-        let other = p("H100_80_SXM/whole/firm/va/-/day");
+        let month = p("H100_80_SXM/whole/firm/tx/-/month");
+        let other = p("H100_80_SXM/whole/firm/va/-/month");
         let book = |account: &str, lots: &[(usize, i64)]| Book {
             account: account.into(),
             lots: lots.to_vec(),
@@ -303,7 +304,7 @@ mod tests {
             book("flat", &[]),
             book("long", &[(day, 100)]),
             book("short", &[(day, -100), (week, -20)]),
-            book("hedged", &[(day, 100), (other, -100)]),
+            book("hedged", &[(month, 100), (other, -100)]),
         ]
     }
 

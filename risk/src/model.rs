@@ -639,7 +639,7 @@ mod tests {
             unknown.contains("m.toml") && unknown.contains("line"),
             "{unknown}"
         );
-        let negative = parse(&DEFAULT.replacen("kappa = { value = 0", "kappa = { value = -0", 1));
+        let negative = parse(&DEFAULT.replacen("kappa = { value = ", "kappa = { value = -", 1));
         assert!(
             negative.contains("zone tx") && negative.contains("kappa"),
             "{negative}"

@@ -8,6 +8,7 @@ pub mod exit;
 pub mod feed;
 pub mod journal;
 pub mod load;
+pub mod risk;
 pub mod script;
 pub mod serve;
 pub mod sim;

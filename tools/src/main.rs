@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use tessera::{admin, demo, feed, journal, load, serve, sim, trade};
+use tessera::{admin, demo, feed, journal, load, risk, serve, sim, trade};
 
 #[derive(Parser)]
 #[command(
@@ -31,6 +31,7 @@ enum Verb {
     Feed(feed::Args),
     Load(load::Args),
     Admin(admin::Args),
+    Risk(risk::Args),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Verb::Feed(args) => feed::run(args),
         Verb::Load(args) => load::run(args),
         Verb::Admin(args) => admin::run(args),
+        Verb::Risk(args) => risk::run(&args),
     }
 }
 

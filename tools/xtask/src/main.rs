@@ -86,6 +86,11 @@ enum Verb {
     },
     /// Write the golden journal of this release and its hash anew.
     Golden,
+    /// Generated reports: `risk` writes `docs/risk-report`.
+    Report {
+        /// Which report.
+        name: String,
+    },
     /// Criterion benches, or what `docs/performance.md` holds.
     Bench {
         /// Only this criterion bench.
@@ -129,6 +134,7 @@ fn main() -> ExitCode {
         Verb::Faults { cases } => steps::faults(cases),
         Verb::PowerCuts { cuts } => steps::power_cuts(cuts),
         Verb::Golden => steps::golden(),
+        Verb::Report { name } => steps::report(&name),
         Verb::Bench {
             name,
             tables,

@@ -137,6 +137,17 @@ pub(crate) fn deny() -> Result<()> {
     Ok(())
 }
 
+/// Writes a generated report; `risk` is the one there is.
+pub(crate) fn report(name: &str) -> Result<()> {
+    if name != "risk" {
+        bail!("no report is called {name}; there is: risk");
+    }
+    let mut command = cargo(["run", "--release", "--locked", "--package", "tessera-risk"]);
+    command.args(["--example", "report", "--"]);
+    command.arg(root()?.join("docs/risk-report"));
+    step("risk report", &mut command)
+}
+
 /// The engine against the plain model over more seeds than CI takes.
 pub(crate) fn model(seeds: &str) -> Result<()> {
     proof(
