@@ -150,10 +150,11 @@ impl Exchange {
         let books = books.as_slice();
         let Some(first) = books.first() else { return };
         let (orders, queues, nodes) = (store.orders.all(), store.queues.all(), store.nodes.all());
-        let (order_at, queue_at) = (
-            |at: u32| &orders[at as usize],
-            |at: u32| &queues[at as usize],
-        );
+        // A hint may have grown old: what it leads to may be free, and a free record's links lead
+        // anywhere. So every look is one that cannot fail.
+        let (no_order, no_queue) = (&orders[NONE as usize], &queues[NONE as usize]);
+        let order_at = |at: u32| orders.get(at as usize).unwrap_or(no_order);
+        let queue_at = |at: u32| queues.get(at as usize).unwrap_or(no_queue);
         lookahead.now = lookahead.now.wrapping_add(1);
         let (hints, now) = (&mut lookahead.hints, lookahead.now);
         let place = |ahead: usize| now.wrapping_add(ahead) % HINTS;
@@ -195,12 +196,7 @@ impl Exchange {
 
         // The level itself, and the first order that it may meet.
         let next = &mut hints[place(SIGHT - 4 * STEP)];
-        let level = *nodes[next.leaf as usize].entry(next.entry);
-        next.level = if (level as usize) < queues.len() {
-            level
-        } else {
-            NONE // a place without a child holds anything
-        };
+        next.level = *nodes[next.leaf as usize].entry(next.entry);
         hint(queue_at(next.level));
         hint_both_ends(order_at(queue_at(next.touch).head));
 
