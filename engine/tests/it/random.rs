@@ -719,3 +719,54 @@ fn raw_commands_of_any_content_never_panic() {
         ],
     );
 }
+
+/// What a hint leads to may be free by the time it is followed, and then its links mean something
+/// else: in books this small, records of one kind soon outnumber those of the other.
+#[test]
+fn hints_that_have_grown_old_lead_nowhere() {
+    let mut exchange = Exchange::new(EngineConfig {
+        look_ahead_from: 0,
+        ..EngineConfig::default()
+    });
+    let listing = Command::ListInstrument(Box::new(ListInstrument {
+        header: ClientHeader::default(),
+        instrument: Instrument::plain(Name::new("SMALL").unwrap()),
+    }));
+    let header = |id: u64| ClientHeader {
+        cl_ord_id: ClOrdId::new(id),
+        account: AccountId::new(1),
+        ..ClientHeader::default()
+    };
+    let mut commands = vec![listing];
+    for round in 0..200 {
+        let (sell, buy) = (2 * round + 1, 2 * round + 2);
+        for (id, side, price) in [(sell, Side::Sell, 900), (buy, Side::Buy, 100)] {
+            let (price, qty) = (Price::from_ticks(price), Qty::from_lots(1));
+            let instrument = InstrumentId::new(0);
+            let new = NewOrder::limit(header(id), instrument, side, price, qty);
+            commands.push(Command::NewOrder(new));
+        }
+        let target = |id| OrderTarget::Client(ClOrdId::new(id));
+        commands.push(Command::Replace(Replace {
+            header: header(buy),
+            target: target(buy),
+            price: Some(Price::from_ticks(200)),
+            qty: None,
+            stop: None,
+            new_id: None,
+        }));
+        for _ in 0..round % 3 {
+            commands.push(Command::AdvanceTime(AdvanceTime));
+        }
+        for id in [buy, sell] {
+            let (header, target) = (header(id), target(id));
+            commands.push(Command::Cancel(Cancel { header, target }));
+        }
+    }
+    let mut events = Vec::new();
+    for (at, command) in commands.iter().enumerate() {
+        exchange.look_ahead(|ahead| commands.get(at + ahead));
+        exchange.apply(&sequenced(at as u64 + 1, command.clone()), &mut events);
+        exchange.check_invariants();
+    }
+}
