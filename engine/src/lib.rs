@@ -5,8 +5,8 @@
 //! nothing that is iterated in hash order.
 //!
 //! Read `exchange` first, which receives every command, then `orders`, what is checked and answered,
-//! and `book/matching`, how an order trades. `book/store` keeps the records together. `view` is what
-//! can be asked without changing anything.
+//! and `book/matching`, how an order trades. `plain` is the short way of what most requests ask.
+//! `book/store` keeps the records together. `view` is what can be asked without changing anything.
 
 mod auction;
 mod book;
