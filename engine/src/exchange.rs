@@ -322,13 +322,7 @@ impl Exchange {
     #[inline]
     pub(crate) fn party(&mut self, slot: u32) -> Party {
         let order = &self.store.orders[slot];
-        Party {
-            session: order.session(),
-            account: order.account_id(),
-            cl_ord_id: order.client_id(),
-            order_id: order.order_id(),
-            server_seq: self.sessions.number_message(order.session()),
-        }
+        order.party(self.sessions.number_message(order.session()))
     }
 
     // ---- questions ----

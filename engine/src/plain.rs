@@ -97,15 +97,9 @@ impl Exchange {
         if !fits {
             return false;
         }
-        let (session, instrument) = (order.session(), queue.instrument());
+        let instrument = queue.instrument();
         let replaced = Event::OrderReplaced {
-            party: Party {
-                session,
-                account: order.account_id(),
-                cl_ord_id: order.client_id(),
-                order_id: order.order_id(),
-                server_seq: self.sessions.number_message(session),
-            },
+            party: order.party(self.sessions.number_message(order.session())),
             old_id: order.client_id(),
             instrument,
             side,
@@ -146,15 +140,8 @@ impl Exchange {
         if !fits {
             return false;
         }
-        let session = order.session();
         let canceled = Event::OrderCanceled {
-            party: Party {
-                session,
-                account: order.account_id(),
-                cl_ord_id: order.client_id(),
-                order_id: order.order_id(),
-                server_seq: self.sessions.number_message(session),
-            },
+            party: order.party(self.sessions.number_message(order.session())),
             instrument: queue.instrument(),
             side: order.side(),
             qty: Qty::from_lots(order.leaves),

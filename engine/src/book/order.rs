@@ -1,8 +1,8 @@
 //! The records of the store: orders, what few of them need besides, and the queues they stand in.
 
 use tessera_types::{
-    AccountId, ClOrdId, Event, ExecInst, InstrumentId, NewOrder, OrdType, OrderId, Price, Qty,
-    SelfMatch, SessionId, Side, TimeInForce,
+    AccountId, ClOrdId, Event, ExecInst, InstrumentId, NewOrder, OrdType, OrderId, Party, Price,
+    Qty, SelfMatch, ServerSeq, SessionId, Side, TimeInForce,
 };
 
 use super::slab::{NONE, Record};
@@ -97,6 +97,18 @@ impl Order {
     #[inline]
     pub(crate) const fn account_id(&self) -> AccountId {
         AccountId::new(self.account)
+    }
+
+    /// Its owner, to whom message `server_seq` goes.
+    #[inline(always)]
+    pub(crate) const fn party(&self, server_seq: ServerSeq) -> Party {
+        Party {
+            session: self.session(),
+            account: self.account_id(),
+            cl_ord_id: self.client_id(),
+            order_id: self.order_id(),
+            server_seq,
+        }
     }
 
     #[inline]
