@@ -182,7 +182,10 @@ fn the_state_hash_forgets_what_cannot_matter() {
         }
         let run = |script: &[String]| {
             let (mut engine, mut model) = (runner(seed, 0, false), Model::new(false));
-            for line in script {
+            // Accounts are numbered as a script names them first, and the number is in the hash.
+            let parties = ["A", "B", "C", "D \\\"\u{1F680}\\\""]
+                .map(|party| format!(r#"{{"op":"mass_quote","party":"{party}","quotes":[]}}"#));
+            for line in parties.iter().chain(script) {
                 let _ = engine.line(line.as_bytes(), &mut String::new());
                 model.line(line);
             }

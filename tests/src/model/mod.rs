@@ -113,9 +113,10 @@ impl Model {
     pub fn state(&self) -> String {
         let mut text = format!("clock {} next order {}\n", self.clock, self.next_age);
         for listing in &self.listings {
-            let top = listing
-                .top
-                .map(|top| top.filter(|&age| self.orders.iter().any(|order| order.age == age)));
+            // Who improved the best price last matters to one algorithm only, and while it lives.
+            let counts = listing.terms.algo == MatchAlgo::TopProRata;
+            let lives = |&age: &u64| counts && self.orders.iter().any(|order| order.age == age);
+            let top = listing.top.map(|top| top.filter(lives));
             text += &format!(
                 "{:?} {} ref {:?} last {:?} top {top:?}",
                 listing.terms, listing.phase, listing.ref_price, listing.last_trade
