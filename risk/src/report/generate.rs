@@ -10,7 +10,8 @@ use crate::backtest::{self, Light, Method};
 use crate::calibrate::{self, CalibrateError, PriceSeries, ReadError};
 use crate::contract::{Contract, PriceError, PriceSettings};
 use crate::energy::{
-    CapTable, Interval, OuJump, Transform, calibrate_filtered, calibrate_likelihood, realised_cap,
+    Calibration, CapTable, Interval, OuJump, Transform, calibrate_filtered, calibrate_likelihood,
+    realised_cap,
 };
 use crate::evt::{fit_pareto, mean_excess};
 use crate::failure::{Baseline, copula_more_than, downtime_cdf};
@@ -863,6 +864,9 @@ fn daily(data: &Path, file: &str) -> Result<(PriceSeries, calibrate::Aggregated)
     Ok((series, days))
 }
 
+/// Picks one number of a calibration.
+type Number = fn(&Calibration) -> Estimate;
+
 fn energy(report: &mut Writer, data: &Path) -> Result<(), ReportError> {
     report.text("## Energy calibrations\n\nDaily base prices, complete UTC days, ln. Public market data; the files are not part of this repository.");
     for (i, (file, name)) in SERIES.into_iter().enumerate() {
@@ -880,45 +884,26 @@ fn energy(report: &mut Writer, data: &Path) -> Result<(), ReportError> {
         if likelihood.is_some() {
             header.push("maximum likelihood");
         }
-        let rows: Vec<Vec<String>> = [
-            (
-                "κ per day",
-                filtered.kappa,
-                likelihood.as_ref().map(|l| l.kappa),
-            ),
-            (
-                "half-life, days",
-                filtered.half_life_days,
-                likelihood.as_ref().map(|l| l.half_life_days),
-            ),
-            (
-                "σ per root day",
-                filtered.sigma,
-                likelihood.as_ref().map(|l| l.sigma),
-            ),
-            (
-                "jumps per day",
-                filtered.lambda,
-                likelihood.as_ref().map(|l| l.lambda),
-            ),
-            (
-                "jump mean",
-                filtered.jump_mean,
-                likelihood.as_ref().map(|l| l.jump_mean),
-            ),
-            (
-                "jump sd",
-                filtered.jump_sd,
-                likelihood.as_ref().map(|l| l.jump_sd),
-            ),
-        ]
-        .into_iter()
-        .map(|(name, a, b)| {
-            let mut row = vec![name.to_owned(), pm(a)];
-            row.extend(b.map(pm));
-            row
-        })
-        .collect();
+        let calibrations: Vec<&Calibration> = [Some(&filtered), likelihood.as_ref()]
+            .into_iter()
+            .flatten()
+            .collect();
+        let numbers: [(&str, Number); 6] = [
+            ("κ per day", |c| c.kappa),
+            ("half-life, days", |c| c.half_life_days),
+            ("σ per root day", |c| c.sigma),
+            ("jumps per day", |c| c.lambda),
+            ("jump mean", |c| c.jump_mean),
+            ("jump sd", |c| c.jump_sd),
+        ];
+        let rows: Vec<Vec<String>> = numbers
+            .into_iter()
+            .map(|(name, number)| {
+                let mut row = vec![name.to_owned()];
+                row.extend(calibrations.iter().map(|c| pm(number(c))));
+                row
+            })
+            .collect();
         report.table(&header, &rows);
         report.text(&format!(
             "Log-likelihood {:.1} (filtered), {}; {} pairs, {} days without a logarithm dropped.",
