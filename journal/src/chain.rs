@@ -4,6 +4,8 @@
 //! Checkpoint that carries its hash is the first record of the next block, so every record of a segment
 //! but its `SegmentEnd` is covered by a block, and the `SegmentEnd` by the `SegmentStart` that follows.
 
+use crate::slot::{SLOT_BYTES, Words, put_words};
+
 /// The chain of one segment, fed record by record.
 ///
 /// Slots are gathered into pieces of 16 KiB before they are hashed: BLAKE3 hashes many chunks side by
@@ -37,9 +39,33 @@ impl Chain {
         chain
     }
 
+    /// Adds one record of one slot.
+    #[inline]
+    pub(crate) fn absorb_slot(&mut self, words: &Words) {
+        match self.piece.get_mut(self.used..self.used + SLOT_BYTES) {
+            Some(place) if self.used + SLOT_BYTES < PIECE_BYTES => {
+                put_words(words, place);
+                self.used += SLOT_BYTES;
+                self.records += 1;
+            }
+            _ => {
+                let mut bytes = [0; SLOT_BYTES];
+                put_words(words, &mut bytes);
+                self.absorb(&bytes);
+            }
+        }
+    }
+
     /// Adds one record, all its slots.
     pub fn absorb(&mut self, slots: &[u8]) {
         self.records += 1;
+        if let Ok(slot) = <&[u8; SLOT_BYTES]>::try_from(slots)
+            && self.used + SLOT_BYTES < PIECE_BYTES
+        {
+            self.piece[self.used..self.used + SLOT_BYTES].copy_from_slice(slot);
+            self.used += SLOT_BYTES;
+            return;
+        }
         let mut rest = slots;
         while !rest.is_empty() {
             let take = rest.len().min(PIECE_BYTES - self.used);

@@ -44,6 +44,7 @@ mod archive;
 pub mod chain;
 mod config;
 mod copy;
+mod crc;
 mod follow;
 mod live;
 mod open;

@@ -3,11 +3,13 @@
 use tessera_types::{Seq, Timestamp};
 
 use crate::chain::{BLOCK_RECORDS, Chain};
+use crate::crc;
 use crate::record::{Body, Record, kind};
 use crate::recovery::{FindingKind, SlotState};
 use crate::segment::{HEADER_BYTES, HEADER_CRC_AT, NameBuf, SegmentHeader};
 use crate::slot::{
-    Commit, Head, SLOT_BYTES, continuation_mark, copy_payload, read_u32, record_crc, stored_crc,
+    Commit, Head, MAX_SLOTS, SLOT_BYTES, continuation_mark, copy_payload, crc_of_words, low_half,
+    put_words, read_u32, record_crc, stored_crc,
 };
 use crate::storage::Region;
 
@@ -48,8 +50,24 @@ pub(crate) struct Walker {
     checkpoint: [u8; 32],
     index: u64,
     sealed: bool,
-    slots: Vec<u8>,
+    /// The record's slots, and how many bytes of them.
+    slots: Box<[u8; MAX_SLOTS * SLOT_BYTES]>,
+    used: usize,
+    /// The payload of a record of several slots.
     payload: Vec<u8>,
+    /// Where the walk stood before the last record.
+    before: Place,
+    /// The last record changed nothing of a place but offset, sequence, time and checksum, so the rest of
+    /// `before` is out of date.
+    was_plain: bool,
+}
+
+/// Where a walk stands, between two records.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place {
+    pub(crate) offset: usize,
+    pub(crate) carry: Carry,
+    pub(crate) checkpoint: [u8; 32],
 }
 
 /// What a step found.
@@ -100,8 +118,11 @@ impl Walker {
             checkpoint,
             index: 0,
             sealed: false,
-            slots: Vec::with_capacity(SLOT_BYTES),
+            slots: Box::new([0; MAX_SLOTS * SLOT_BYTES]),
+            used: 0,
             payload: Vec::new(),
+            before: Place::default(),
+            was_plain: false,
         }
     }
 
@@ -110,6 +131,12 @@ impl Walker {
         if self.sealed {
             return Step::Sealed;
         }
+        if let Some((head, crc)) = self.step_plain() {
+            let payload = &self.slots[24..24 + head.payload_bytes];
+            return Step::Record(self.record(&head, self.before.offset, crc, payload));
+        }
+        self.before = self.place();
+        self.was_plain = false;
         let (head, crc) = match self.read_slots() {
             Ok(found) => found,
             Err(stop) => return Step::Stop(stop),
@@ -122,11 +149,15 @@ impl Walker {
             });
         }
         let offset = self.offset;
-        self.offset += self.slots.len();
+        self.offset += self.used;
         self.index += 1;
         self.carry.seq = head.seq;
         self.carry.time = head.time;
-        Step::Record(Record {
+        Step::Record(self.record(&head, offset, crc, &self.payload))
+    }
+
+    fn record<'a>(&self, head: &Head, offset: usize, crc: u32, payload: &'a [u8]) -> Record<'a> {
+        Record {
             seq: head.seq,
             time: head.time,
             kind: head.kind,
@@ -134,10 +165,81 @@ impl Walker {
             segment_no: self.header.segment_no,
             offset: offset as u64,
             #[expect(clippy::cast_possible_truncation, reason = "at most 547")]
-            slots: (self.slots.len() / SLOT_BYTES) as u32,
+            slots: (self.used / SLOT_BYTES) as u32,
             crc,
-            payload: &self.payload,
-        })
+            payload,
+        }
+    }
+
+    /// The next record, if it is a command in one slot and nothing is wrong with it: nearly every record. Else
+    /// nothing is changed, and the long way says what there is.
+    #[inline]
+    fn step_plain(&mut self) -> Option<(Head, u32)> {
+        let offset = self.offset;
+        if offset + SLOT_BYTES > self.region.len() || self.index == 0 {
+            return None;
+        }
+        let words = self.region.load_words(offset);
+        let Commit::Finished {
+            payload_bytes,
+            slots: 1,
+        } = Commit::of_word(low_half(words[0]))
+        else {
+            return None;
+        };
+        let head = Head::of_words(&words, payload_bytes);
+        let crc = crc_of_words(&words);
+        let is_good = kind::is_command(head.kind)
+            && head.flags == 0
+            && head.seq == self.carry.seq.next()
+            && u64::from(head.epoch_low) == self.carry.epoch & 0xffff
+            && crc::of_slot(self.crc, &words) == crc;
+        if !is_good || self.chain.as_ref().is_some_and(Chain::is_full) {
+            return None;
+        }
+        if let Some(chain) = &mut self.chain {
+            chain.absorb_slot(&words);
+        }
+        self.before.offset = offset;
+        self.before.carry.seq = self.carry.seq;
+        self.before.carry.time = self.carry.time;
+        self.before.carry.crc = self.crc;
+        self.was_plain = true;
+        put_words(&words, &mut self.slots[..SLOT_BYTES]);
+        self.used = SLOT_BYTES;
+        self.offset = offset + SLOT_BYTES;
+        self.index += 1;
+        self.carry.seq = head.seq;
+        self.carry.time = head.time;
+        // The checksum as stored, not as computed: the processor need not wait for the one to begin the next.
+        self.crc = crc;
+        Some((head, crc))
+    }
+
+    /// Where the walk stands.
+    pub(crate) const fn place(&self) -> Place {
+        Place {
+            offset: self.offset,
+            carry: self.carry(),
+            checkpoint: self.checkpoint,
+        }
+    }
+
+    /// Where the walk stood before the last record.
+    pub(crate) fn place_before(&self) -> Place {
+        if !self.was_plain {
+            return self.before;
+        }
+        Place {
+            offset: self.before.offset,
+            carry: Carry {
+                seq: self.before.carry.seq,
+                time: self.before.carry.time,
+                crc: self.before.carry.crc,
+                ..self.carry
+            },
+            checkpoint: self.checkpoint,
+        }
     }
 
     /// End of the last good record.
@@ -218,17 +320,19 @@ impl Walker {
                 return Err(stop(SlotState::Damaged, fault));
             }
         };
-        self.slots.clear();
-        self.slots.extend_from_slice(&first);
+        self.used = slots * SLOT_BYTES;
+        self.slots[..SLOT_BYTES].copy_from_slice(&first);
         for slot in 1..slots {
-            let next = self.region.load_slot(offset + slot * SLOT_BYTES);
+            let at = slot * SLOT_BYTES;
+            let next = self.region.load_slot(offset + at);
             if read_u32(&next, 0) == 0 {
                 let fault = self.missing("a record whose continuation is not finished");
                 return Err(stop(SlotState::Unfinished, fault));
             }
-            self.slots.extend_from_slice(&next);
+            self.slots[at..at + SLOT_BYTES].copy_from_slice(&next);
         }
-        let expected = record_crc(self.crc, &self.slots);
+        let record = &self.slots[..self.used];
+        let expected = record_crc(self.crc, record);
         let found = stored_crc(&first);
         if expected != found {
             let fault = Fault {
@@ -240,7 +344,7 @@ impl Walker {
             return Err(stop(SlotState::Damaged, fault));
         }
         let head = Head::decode(&first, payload_bytes);
-        copy_payload(&self.slots, payload_bytes, &mut self.payload);
+        copy_payload(record, payload_bytes, &mut self.payload);
         Ok((head, expected))
     }
 
@@ -277,7 +381,7 @@ impl Walker {
             return Err(broken(FindingKind::Sequence, expected, found, "sequence"));
         }
         let mark = continuation_mark(head.seq);
-        for slot in self.slots[SLOT_BYTES..].chunks_exact(SLOT_BYTES) {
+        for slot in self.slots[SLOT_BYTES..self.used].chunks_exact(SLOT_BYTES) {
             let found = read_u32(slot, 0);
             if found != mark {
                 let (expected, found) = (format!("{mark:#010x}"), format!("{found:#010x}"));
@@ -456,7 +560,7 @@ impl Walker {
                 }
                 self.checkpoint = expected;
             }
-            chain.absorb(&self.slots);
+            chain.absorb(&self.slots[..self.used]);
         }
         if let Body::SegmentEnd { chain } = body {
             self.sealed = true;

@@ -19,6 +19,8 @@
 
 use tessera_types::{Seq, Timestamp};
 
+use crate::crc;
+
 /// What every record begins with, decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -56,7 +58,11 @@ impl Commit {
     /// Reads the commit word of a record's first slot.
     #[must_use]
     pub fn of(slot: &[u8; SLOT_BYTES]) -> Self {
-        let len = read_u32(slot, 0);
+        Self::of_word(read_u32(slot, 0))
+    }
+
+    /// What a commit word says.
+    pub(crate) fn of_word(len: u32) -> Self {
         if len == 0 {
             return Self::Empty;
         }
@@ -80,6 +86,11 @@ impl Head {
     pub fn encode(&self, payload: &[u8], previous_crc: u32, out: &mut [u8]) -> u32 {
         assert!(payload.len() == self.payload_bytes && payload.len() <= MAX_PAYLOAD);
         assert_eq!(out.len(), slots_for(payload.len()) * SLOT_BYTES);
+        if payload.len() <= HEAD_PAYLOAD {
+            let (words, crc) = self.encode_one(payload, previous_crc);
+            put_words(&words, out);
+            return crc;
+        }
         #[expect(
             clippy::cast_possible_truncation,
             reason = "at most 32 KiB, asserted above"
@@ -92,9 +103,8 @@ impl Head {
         first[6..8].copy_from_slice(&self.epoch_low.to_le_bytes());
         first[8..16].copy_from_slice(&self.seq.get().to_le_bytes());
         first[16..24].copy_from_slice(&self.time.nanos().to_le_bytes());
-        let (here, mut further) = payload.split_at(payload.len().min(HEAD_PAYLOAD));
-        first[24..24 + here.len()].copy_from_slice(here);
-        first[24 + here.len()..CRC_AT].fill(0);
+        let (here, mut further) = payload.split_at(HEAD_PAYLOAD);
+        first[24..CRC_AT].copy_from_slice(here);
         let mark = continuation_mark(self.seq).to_le_bytes();
         for slot in rest.chunks_exact_mut(SLOT_BYTES) {
             let here;
@@ -106,6 +116,56 @@ impl Head {
         let crc = record_crc(previous_crc, out);
         out[CRC_AT..SLOT_BYTES].copy_from_slice(&crc.to_le_bytes());
         crc
+    }
+
+    /// A whole record of one slot, and its checksum.
+    ///
+    /// # Panics
+    /// If the payload is not the one announced or does not fit.
+    #[inline]
+    pub(crate) fn encode_one(&self, payload: &[u8], previous_crc: u32) -> (Words, u32) {
+        assert!(payload.len() == self.payload_bytes && payload.len() <= HEAD_PAYLOAD);
+        let mut padded = [0; HEAD_PAYLOAD];
+        match <&[u8; HEAD_PAYLOAD]>::try_from(payload) {
+            // The common order: copied in registers.
+            Ok(whole) => padded = *whole,
+            Err(_) => padded[..payload.len()].copy_from_slice(payload),
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "at most 36 bytes, asserted above"
+        )]
+        let len = LEN_BASE + payload.len() as u32;
+        let mut words = [
+            u64::from(len)
+                | u64::from(self.kind) << 32
+                | u64::from(self.flags) << 40
+                | u64::from(self.epoch_low) << 48,
+            self.seq.get(),
+            self.time.nanos(),
+            read_u64(&padded, 0),
+            read_u64(&padded, 8),
+            read_u64(&padded, 16),
+            read_u64(&padded, 24),
+            u64::from(read_u32(&padded, 32)),
+        ];
+        let crc = crc::of_slot(previous_crc, &words);
+        words[7] |= u64::from(crc) << 32;
+        (words, crc)
+    }
+
+    /// The fields of a first slot given as words.
+    #[inline]
+    pub(crate) fn of_words(words: &Words, payload_bytes: usize) -> Self {
+        let [_, _, _, _, kind, flags, low, high] = words[0].to_le_bytes();
+        Self {
+            payload_bytes,
+            kind,
+            flags,
+            epoch_low: u16::from_le_bytes([low, high]),
+            seq: Seq::new(words[1]),
+            time: Timestamp::from_nanos(words[2]),
+        }
     }
 
     /// Reads the fields of a first slot whose commit word announced `payload_bytes`.
@@ -129,10 +189,7 @@ impl Head {
 /// a record left over from earlier use of the same bytes cannot follow a new one.
 #[must_use]
 pub fn record_crc(previous_crc: u32, slots: &[u8]) -> u32 {
-    let mut first = [0; SLOT_BYTES];
-    first[0..4].copy_from_slice(&previous_crc.to_le_bytes());
-    first[4..].copy_from_slice(&slots[..CRC_AT]);
-    let crc = crc32c::crc32c(&first);
+    let crc = crc::of_slot(previous_crc, &get_words(slots));
     if slots.len() == SLOT_BYTES {
         crc
     } else {
@@ -175,12 +232,47 @@ pub fn copy_payload(slots: &[u8], payload_bytes: usize, out: &mut Vec<u8>) {
     }
 }
 
+/// A slot as eight little-endian words: what is stored into a mapping and loaded from it.
+pub(crate) type Words = [u64; SLOT_BYTES / 8];
+
+/// The words of the slot at the beginning of `bytes`.
+#[inline]
+pub(crate) fn get_words(bytes: &[u8]) -> Words {
+    std::array::from_fn(|index| read_u64(bytes, index * 8))
+}
+
+/// Writes a slot to the beginning of `bytes`.
+#[inline]
+pub(crate) fn put_words(words: &Words, bytes: &mut [u8]) {
+    for (bytes, word) in bytes.chunks_exact_mut(8).zip(words) {
+        bytes.copy_from_slice(&word.to_le_bytes());
+    }
+}
+
+/// The commit word, or the mark, in a slot's first word.
+#[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the low half is the definition"
+)]
+pub(crate) const fn low_half(word: u64) -> u32 {
+    word as u32
+}
+
+/// The checksum in a slot's last word.
+#[inline]
+pub(crate) const fn crc_of_words(words: &Words) -> u32 {
+    (words[7] >> 32) as u32
+}
+
+#[inline]
 pub(crate) fn read_u32(bytes: &[u8], at: usize) -> u32 {
     let mut word = [0; 4];
     word.copy_from_slice(&bytes[at..at + 4]);
     u32::from_le_bytes(word)
 }
 
+#[inline]
 pub(crate) fn read_u64(bytes: &[u8], at: usize) -> u64 {
     let mut word = [0; 8];
     word.copy_from_slice(&bytes[at..at + 8]);

@@ -10,7 +10,7 @@ use tessera_types::{Seq, Timestamp};
 
 use crate::chain::Chain;
 use crate::live::{LiveView, read_live};
-use crate::reader::{Carry, Fault, Step, Stop, Walker, expected_name};
+use crate::reader::{Carry, Fault, Place, Step, Stop, Walker, expected_name};
 use crate::record::{Body, Record, SEGMENT_START_BYTES, kind};
 use crate::recovery::{Decision, Finding, FindingKind, HighMark, SlotState, Verdict};
 use crate::segment::{
@@ -707,35 +707,39 @@ fn walk_segment(
         look.check_chain,
     );
     let mut totals = Totals::default();
+    // Where a watermark points; no record ends at 0.
+    let marked = segment
+        .watermarks
+        .map(|mark| mark.map_or(0, |mark| mark.durable_offset));
     let mut finding = None;
     let mut early = false;
     let mut behind_end = None;
-    // Where the walk stood before a record that the caller does not want, or that is not durable yet.
-    let mut before = None;
     let stop = loop {
-        let at = (walker.offset(), walker.carry(), walker.checkpoint());
         match walker.step() {
             Step::Record(record) => {
                 if look.live.is_some_and(|limit| record.seq > limit) {
                     early = true;
-                    before = Some(at);
                     break None;
                 }
                 if visit(&record, &segment.name).is_break() {
                     early = true;
-                    before = Some(at);
                     break None;
                 }
                 totals.note(&record);
                 let (seq, offset) = (record.seq, record.offset);
-                if let Ok(Body::Format { payload_schema, .. }) = record.body() {
+                if record.kind == kind::FORMAT
+                    && let Ok(Body::Format { payload_schema, .. }) = record.body()
+                {
                     totals.payload_schema = Some(payload_schema);
                 }
-                finding = segment.watermarks.iter().flatten().find_map(|mark| {
-                    check_mark(mark, &walker, seq, offset, &segment.name, look.check_chain)
-                });
-                if finding.is_some() {
-                    break None;
+                let here = walker.offset() as u64;
+                if marked.contains(&here) {
+                    finding = segment.watermarks.iter().flatten().find_map(|mark| {
+                        check_mark(mark, &walker, seq, offset, &segment.name, look.check_chain)
+                    });
+                    if finding.is_some() {
+                        break None;
+                    }
                 }
             }
             Step::Sealed => {
@@ -745,8 +749,16 @@ fn walk_segment(
             Step::Stop(stop) => break Some(stop),
         }
     };
-    let here = (walker.offset(), walker.carry(), walker.checkpoint());
-    let (offset, carry, checkpoint) = before.unwrap_or(here);
+    // A record that the caller does not want, or that is not durable yet, has not been.
+    let Place {
+        offset,
+        carry,
+        checkpoint,
+    } = if early {
+        walker.place_before()
+    } else {
+        walker.place()
+    };
     totals.end_offset = offset;
     totals.end_seq = carry.seq;
     totals.checkpoint = checkpoint;

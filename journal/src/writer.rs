@@ -10,7 +10,7 @@ use crate::chain::Chain;
 use crate::reader::Carry;
 use crate::record::{Body, Epoch, EpochReason, OWN_PAYLOAD_MAX, SegmentStart, kind};
 use crate::segment::{HEADER_BYTES, HEADER_CRC_AT, NameBuf};
-use crate::slot::{Head, MAX_PAYLOAD, MAX_SLOTS, SLOT_BYTES, slots_for};
+use crate::slot::{HEAD_PAYLOAD, Head, MAX_PAYLOAD, MAX_SLOTS, SLOT_BYTES, slots_for};
 use crate::status::{Handover, Position, Segment, Shared};
 
 /// Appends records. Owned by one thread; allocates nothing and makes no system call but the rename at a
@@ -505,6 +505,16 @@ impl Writer {
             seq: self.carry.seq,
             time: self.carry.time,
         };
+        if payload.len() <= HEAD_PAYLOAD {
+            let (words, crc) = head.encode_one(payload, self.carry.crc);
+            self.carry.crc = crc;
+            open.chain.absorb_slot(&words);
+            open.segment.region.store_words(open.offset, &words);
+            open.offset += SLOT_BYTES;
+            self.records += 1;
+            self.bytes += SLOT_BYTES as u64;
+            return;
+        }
         let bytes = slots_for(payload.len()) * SLOT_BYTES;
         let slots = &mut self.scratch[..bytes];
         self.carry.crc = head.encode(payload, self.carry.crc, slots);

@@ -249,6 +249,7 @@ impl Map {
         unsafe_code,
         reason = "the one place where mapped memory becomes a Rust reference"
     )]
+    #[inline]
     pub(crate) fn words(&self) -> &[AtomicU64] {
         // SAFETY: the rule at stake is that a reference must point to live, aligned memory which is only
         // changed in ways its type allows. The mapping begins at a page border, so it is aligned for

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use mapped::Mapped;
 use words::Shipped;
 
-use crate::slot::SLOT_BYTES;
+use crate::slot::{SLOT_BYTES, Words, get_words, put_words};
 
 /// A directory that holds one journal.
 pub trait Storage: Send + Sync {
@@ -232,21 +232,39 @@ impl Region {
     /// Copies a slot out. The first word, which holds the commit word or the mark, is loaded first; the
     /// fence pairs with the Release store in [`Region::store_slot`], so that what the other words hold is
     /// at least as new as the first.
-    pub(crate) fn load_slot(&self, offset: usize) -> [u8; SLOT_BYTES] {
+    ///
+    /// # Panics
+    /// If `offset` is no multiple of a slot, in debug builds, or lies beyond the end.
+    #[must_use]
+    pub fn load_slot(&self, offset: usize) -> [u8; SLOT_BYTES] {
         let mut out = [0; SLOT_BYTES];
+        put_words(&self.load_words(offset), &mut out);
+        out
+    }
+
+    /// As [`Region::load_slot`], as words.
+    #[inline]
+    pub(crate) fn load_words(&self, offset: usize) -> Words {
+        let mut out = [0; SLOT_BYTES / 8];
         words::load_slot::<Shipped, _>(self.slot(offset), |index, value| {
-            out[index * 8..index * 8 + 8].copy_from_slice(&value.to_ne_bytes());
+            out[index] = u64::from_le(value);
         });
         out
     }
 
-    /// Stores a slot, its first word last and with Release; see [`Region::load_slot`].
-    pub(crate) fn store_slot(&self, offset: usize, slot: &[u8]) {
-        let values = slot.chunks_exact(8).map(|bytes| {
-            let mut value = [0; 8];
-            value.copy_from_slice(bytes);
-            u64::from_ne_bytes(value)
-        });
+    /// Stores a slot, its first word last and with Release; see [`Region::load_slot`]. Into a region that was
+    /// mapped for reading this is a fault.
+    ///
+    /// # Panics
+    /// As [`Region::load_slot`].
+    pub fn store_slot(&self, offset: usize, slot: &[u8]) {
+        self.store_words(offset, &get_words(slot));
+    }
+
+    /// As [`Region::store_slot`], of words.
+    #[inline]
+    pub(crate) fn store_words(&self, offset: usize, words: &Words) {
+        let values = words.iter().map(|word| word.to_le());
         words::store_slot::<Shipped, _>(self.slot(offset), values);
     }
 
@@ -265,11 +283,13 @@ impl Region {
         }
     }
 
+    #[inline]
     fn slot(&self, offset: usize) -> &[AtomicU64] {
         debug_assert!(offset.is_multiple_of(SLOT_BYTES));
         &self.words()[offset / 8..offset / 8 + SLOT_BYTES / 8]
     }
 
+    #[inline]
     fn words(&self) -> &[AtomicU64] {
         match &self.0 {
             Memory::Mapped(map) => map.words(),

@@ -93,7 +93,7 @@ enum Verb {
     },
     /// Criterion benches, or what `docs/performance.md` holds.
     Bench {
-        /// Only this criterion bench.
+        /// Only this criterion bench; `journal` measures the journal beside bare probes first.
         name: Option<String>,
         /// Whole workloads instead: every table of `docs/performance.md`.
         #[arg(long, conflicts_with = "name")]

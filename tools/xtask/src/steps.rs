@@ -288,6 +288,17 @@ pub(crate) fn bench(
     instructions: bool,
     flows: &[String],
 ) -> Result<()> {
+    if name == Some("journal") {
+        let mut goals = cargo([
+            "run",
+            "--release",
+            "--locked",
+            "--package",
+            "tessera-benches",
+        ]);
+        goals.args(["--bin", "tessera-journal-bench"]);
+        step("the journal beside bare probes", &mut goals)?;
+    }
     if !tables && !instructions {
         let mut command = cargo(["bench", "--package", "tessera-benches", "--benches"]);
         if let Some(name) = name {
