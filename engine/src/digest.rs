@@ -170,6 +170,16 @@ impl EventsDigest {
         self.0 = fold_product(self.0 ^ event_word(event), KEYS[9] ^ self.0.rotate_left(32));
     }
 
+    /// All of it, to go on from somewhere else.
+    pub(crate) const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// Goes on from [`word`](Self::word).
+    pub(crate) const fn resume(word: u64) -> Self {
+        Self(word)
+    }
+
     #[expect(clippy::cast_possible_truncation, reason = "the two halves are wanted")]
     pub(crate) const fn value(self) -> u32 {
         self.0 as u32 ^ (self.0 >> 32) as u32

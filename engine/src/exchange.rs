@@ -19,6 +19,7 @@ use crate::book::store::Store;
 use crate::digest::{EventsDigest, Folder};
 use crate::lookahead::Lookahead;
 use crate::sessions::Sessions;
+use crate::snapshot::{Reader, SnapshotError, Writer};
 use crate::view::{DepthLevel, OrderState, OrderView, SessionView};
 use crate::volatility::Interruptions;
 
@@ -42,6 +43,9 @@ impl Default for EngineConfig {
         }
     }
 }
+
+/// Far beyond what any exchange accepts, and far from where the count would overflow.
+const MOST_ORDERS_EVER: u64 = 1 << 62;
 
 /// What a refused request was about.
 #[derive(Clone, Copy, Debug)]
@@ -210,6 +214,26 @@ impl Exchange {
             },
             sink,
         );
+    }
+
+    // ---- snapshots ----
+
+    /// The clock, the counters and the digest of the events that no state hash has closed yet.
+    pub(crate) fn save_core(&self, writer: &mut Writer) {
+        writer.u64(self.clock.nanos());
+        writer.u64(self.next_order_id);
+        writer.u64(self.last_seq.get());
+        writer.u64(self.events.word());
+    }
+
+    pub(crate) fn restore_core(&mut self, reader: &mut Reader<'_>) -> Result<(), SnapshotError> {
+        self.clock = Timestamp::from_nanos(reader.u64()?);
+        self.next_order_id = reader.u64()?;
+        let fits = (1..=MOST_ORDERS_EVER).contains(&self.next_order_id);
+        reader.ensure(fits, "no order has this id")?;
+        self.last_seq = Seq::new(reader.u64()?);
+        self.events = EventsDigest::resume(reader.u64()?);
+        Ok(())
     }
 
     // ---- ending many orders ----

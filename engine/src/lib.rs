@@ -6,7 +6,8 @@
 //!
 //! Read `exchange` first, which receives every command, then `orders`, what is checked and answered,
 //! and `book/matching`, how an order trades. `plain` is the short way of what most requests ask.
-//! `book/store` keeps the records together. `view` is what can be asked without changing anything.
+//! `book/store` keeps the records together. `view` is what can be asked without changing anything,
+//! `snapshot` the whole state as bytes.
 
 mod auction;
 mod book;
@@ -20,10 +21,12 @@ mod plain;
 mod prefetch;
 mod quotes;
 mod sessions;
+mod snapshot;
 mod stops;
 mod view;
 mod volatility;
 
 pub use exchange::{EngineConfig, Exchange};
 pub use lifecycle::{OrderInput, OrderStatus};
+pub use snapshot::{SNAPSHOT_SCHEMA, SnapshotError};
 pub use view::{DepthLevel, OrderState, OrderView, SessionView};

@@ -1,14 +1,16 @@
 //! Instruments and the catalogue: what may be listed.
 
+use std::collections::BTreeSet;
+
 use tessera_types::{
-    Catalogue, ContractTerms, Event, EventSink, Instrument, InstrumentId, ListInstrument,
-    Partition, Qty, RejectReason, SetCatalogue, Timestamp,
+    Catalogue, ClientHeader, Command, CommandKind, ContractTerms, Event, EventSink, Instrument,
+    InstrumentId, ListInstrument, Partition, Phase, Qty, RejectReason, SetCatalogue, Timestamp,
 };
 
 use crate::book::Book;
 use crate::digest::Folder;
 use crate::exchange::{Exchange, Subject};
-use tessera_types::CommandKind;
+use crate::snapshot::{Reader, SnapshotError, Writer};
 
 /// Most instruments of one exchange.
 const MAX_INSTRUMENTS: usize = 1 << 20;
@@ -101,6 +103,137 @@ impl Exchange {
             sink,
         );
     }
+}
+
+impl Exchange {
+    /// The catalogue as it was set.
+    pub(crate) fn save_catalogue(&self, writer: &mut Writer) {
+        if let Some(catalogue) = &self.catalogue {
+            writer.command(&Command::SetCatalogue(Box::new(SetCatalogue {
+                header: ClientHeader::default(),
+                catalogue: catalogue.clone(),
+            })));
+        }
+    }
+
+    pub(crate) fn restore_catalogue(
+        &mut self,
+        reader: &mut Reader<'_>,
+    ) -> Result<(), SnapshotError> {
+        let Command::SetCatalogue(command) = reader.command()? else {
+            return Err(reader.bad("no catalogue"));
+        };
+        check_catalogue(None, &command.catalogue)
+            .map_err(|_| reader.bad("no catalogue could be like this"))?;
+        self.catalogue = Some(command.catalogue);
+        Ok(())
+    }
+
+    /// Each instrument as it was listed, and what has become of it since.
+    pub(crate) fn save_instruments(&self, writer: &mut Writer) {
+        writer.len(self.books.len());
+        for book in &self.books {
+            let rest = &book.rest;
+            writer.command(&Command::ListInstrument(Box::new(ListInstrument {
+                header: ClientHeader::default(),
+                instrument: rest.instrument,
+            })));
+            writer.u8(book.phase.code());
+            writer.option(book.last, Writer::i64);
+            writer.option(rest.ref_price, Writer::i64);
+            rest.top.into_iter().for_each(|top| writer.u64(top));
+            if book.guarded {
+                writer.option(rest.guard.reference, Writer::i64);
+                writer.option(rest.guard.ends.map(Timestamp::nanos), Writer::u64);
+            }
+            if rest.instrument.indicative {
+                writer.option(rest.announced, |writer, (price, volume, surplus)| {
+                    writer.i64(price);
+                    writer.u64(volume);
+                    writer.i64(surplus);
+                });
+            }
+        }
+    }
+
+    pub(crate) fn restore_instruments(
+        &mut self,
+        reader: &mut Reader<'_>,
+    ) -> Result<(), SnapshotError> {
+        let mut coordinates = BTreeSet::new();
+        for _ in 0..reader.len(16)? {
+            let Command::ListInstrument(command) = reader.command()? else {
+                return Err(reader.bad("no instrument"));
+            };
+            let instrument = command.instrument;
+            let terms = instrument.terms.as_ref();
+            check_form(&instrument)
+                .and_then(|()| terms.map_or(Ok(()), |t| check_terms(self.catalogue.as_ref(), t)))
+                .map_err(|_| reader.bad("no instrument could be like this"))?;
+            let number = u32::try_from(self.books.len())
+                .ok()
+                .filter(|_| self.books.len() < MAX_INSTRUMENTS)
+                .ok_or_else(|| reader.bad("more instruments than there may be"))?;
+            let id = InstrumentId::new(number);
+            let is_new = self.names.insert(instrument.name, id).is_none()
+                && terms.is_none_or(|terms| coordinates.insert(coordinate(terms)));
+            reader.ensure(is_new, "two instruments of one name or one contract")?;
+            let mut book = Book::new(number, instrument);
+            book.last = restore_book(reader, self.clock, &mut book)?;
+            if let Some(ends) = book.rest.guard.ends {
+                self.interruptions.restore(ends, number);
+            }
+            if book.guarded {
+                self.interruptions.expect_book();
+            }
+            self.collecting += u32::from(book.collects());
+            self.books.push(book);
+        }
+        Ok(())
+    }
+}
+
+/// Reads what has become of an instrument; returns the price of its last trade.
+fn restore_book(
+    reader: &mut Reader<'_>,
+    clock: Timestamp,
+    book: &mut Book,
+) -> Result<Option<i64>, SnapshotError> {
+    book.phase = reader.code("no phase")?;
+    let last = reader.option(Reader::i64)?;
+    let rest = &mut book.rest;
+    rest.ref_price = reader.option(Reader::i64)?;
+    rest.top = [reader.u64()?, reader.u64()?];
+    if book.guarded {
+        rest.guard.reference = reader.option(Reader::i64)?;
+        rest.guard.ends = reader.option(Reader::u64)?.map(Timestamp::from_nanos);
+        let fits = |ends| book.phase == Phase::Auction && ends > clock;
+        reader.ensure(
+            rest.guard.ends.is_none_or(fits),
+            "an interruption that has ended",
+        )?;
+    }
+    if rest.instrument.indicative {
+        rest.announced =
+            reader.option(|reader| Ok((reader.i64()?, reader.u64()?, reader.i64()?)))?;
+        let fits = rest.announced.is_none() || book.phase == Phase::Auction;
+        reader.ensure(fits, "an outcome of no auction")?;
+    }
+    Ok(last)
+}
+
+/// A contract in an order, whichever.
+fn coordinate(terms: &ContractTerms) -> [u32; 8] {
+    [
+        u32::from(terms.class),
+        u32::from(terms.partition.code()),
+        u32::from(terms.profile),
+        u32::from(terms.tier),
+        u32::from(terms.zone),
+        terms.start_hour,
+        u32::from(terms.hours),
+        terms.weight,
+    ]
 }
 
 fn ensure(holds: bool, reason: RejectReason) -> Result<(), RejectReason> {

@@ -587,7 +587,7 @@ fn check_form(request: &NewOrder) -> Result<(), RejectReason> {
 
 /// True for an order that is no iceberg (`display` is 0) and for one of few enough slices.
 #[inline]
-fn slices_fit(qty: u64, display: u64) -> bool {
+pub(crate) fn slices_fit(qty: u64, display: u64) -> bool {
     display == 0 || qty / display <= MAX_SLICES
 }
 

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::exchange::Exchange;
+use crate::snapshot::{Reader, SnapshotError, Writer};
 use tessera_types::{ClOrdId, ClientHeader, Generation, Name, RejectReason, ServerSeq, SessionId};
 
 /// All sessions, numbered from 1 in order of their first logon.
@@ -111,6 +113,50 @@ impl Sessions {
         self.lives.get_mut(place(session)?)
     }
 }
+
+impl Exchange {
+    /// Name and marks of each session, in order of its number.
+    pub(crate) fn save_sessions(&self, writer: &mut Writer) {
+        writer.len(self.sessions.lives.len());
+        for (_, name, life) in self.sessions.iter() {
+            writer.name(name);
+            writer.u16(life.generation.get());
+            writer.u64(life.last_cl_ord_id.get());
+            writer.u64(life.next_server_seq.get());
+        }
+    }
+
+    pub(crate) fn restore_sessions(
+        &mut self,
+        reader: &mut Reader<'_>,
+    ) -> Result<(), SnapshotError> {
+        for _ in 0..reader.len(20)? {
+            let name = reader.name()?;
+            let is_new = !self.sessions.by_name.contains_key(&name);
+            reader.ensure(is_new, "two sessions of one name")?;
+            let (session, _) = self
+                .sessions
+                .logon(&name)
+                .ok_or_else(|| reader.bad("more sessions than there may be"))?;
+            let life = Life {
+                generation: Generation::new(reader.u16()?),
+                last_cl_ord_id: ClOrdId::new(reader.u64()?),
+                next_server_seq: ServerSeq::new(reader.u64()?),
+            };
+            let fits = life.generation.get() < Generation::MODULUS
+                && (1..=MOST_MESSAGES).contains(&life.next_server_seq.get());
+            reader.ensure(fits, "no session has these marks")?;
+            if let Some(place) = self.sessions.get_mut(session) {
+                *place = life;
+            }
+            self.store.expect_session(session);
+        }
+        Ok(())
+    }
+}
+
+/// Far beyond what any session can be sent, and far from where the count would overflow.
+const MOST_MESSAGES: u64 = 1 << 62;
 
 #[inline]
 fn place(session: SessionId) -> Option<usize> {

@@ -43,6 +43,11 @@ impl Interruptions {
         self.running.last().copied()
     }
 
+    /// An interruption that ran when the state was saved.
+    pub(crate) fn restore(&mut self, ends: Timestamp, number: u32) {
+        self.arm(ends, number);
+    }
+
     fn arm(&mut self, ends: Timestamp, number: u32) {
         let entry = (ends, number);
         let at = self.running.partition_point(|&other| other > entry);

@@ -129,6 +129,42 @@ fn the_same_commands_lead_to_the_same_state() {
     });
 }
 
+/// A restart from a snapshot is no event: an exchange restored again and again from its own bytes
+/// answers as the original does, and equal states have equal bytes.
+#[test]
+fn a_restored_exchange_answers_like_the_original() {
+    for_each_seed(|seed, script| {
+        let mut rng = Pcg64Mcg::seed_from_u64(seed);
+        let mut runner = runner(0, 0, true);
+        runner.keep_commands();
+        for line in script {
+            let _ = runner.line(line.as_bytes(), &mut String::new());
+        }
+        let mut original = Exchange::new(EngineConfig::default());
+        let mut restored = Exchange::new(EngineConfig::default());
+        let (mut events, mut others) = (Vec::<Event>::new(), Vec::<Event>::new());
+        for sequenced in runner.commands() {
+            original.apply(sequenced, &mut events);
+            restored.apply(sequenced, &mut others);
+            assert_eq!(events, others, "seed {seed}, command {}", sequenced.seq);
+            if rng.random_bool(0.2) {
+                let config = EngineConfig {
+                    index_seed: seed,
+                    ..EngineConfig::default()
+                };
+                let saved = original.save();
+                restored = Exchange::restore(config, &saved).expect("a saved state is restored");
+                restored.check_invariants();
+                assert_eq!(restored.save(), saved, "seed {seed}");
+                assert_eq!(restored.state_hash(), original.state_hash(), "seed {seed}");
+                assert_eq!(restored.events_digest(), original.events_digest());
+                events.clear();
+                others.clear();
+            }
+        }
+    });
+}
+
 /// Sessions add numbers, permissions and fences to the rules of trading, and change none of them.
 #[test]
 fn sessions_get_what_the_venue_would_get() {

@@ -8,6 +8,7 @@ pub(crate) mod ladder;
 pub(crate) mod matching;
 pub(crate) mod order;
 pub(crate) mod slab;
+mod snapshot;
 pub(crate) mod store;
 mod touched;
 

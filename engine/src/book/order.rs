@@ -84,6 +84,34 @@ impl Order {
         }
     }
 
+    /// The record of an order that was saved, in no queue yet; none when the flags cannot be.
+    pub(crate) fn restored(
+        id: u64,
+        cl_ord_id: u64,
+        leaves: u64,
+        (session, account): (SessionId, u32),
+        flags: u16,
+    ) -> Option<Self> {
+        let flags = u32::from(flags);
+        let order = Self {
+            id,
+            cl_ord_id,
+            leaves,
+            account,
+            owner: session.get() << flag::BITS | flags,
+            ..Self::NULL
+        };
+        let known = flags < 1 << flag::BITS && flags & flag::STORAGE == 0;
+        let mode = u32::from(order.self_match().code()) == flags >> flag::STP_SHIFT & 7;
+        (known && mode).then_some(order)
+    }
+
+    /// The flags that are the order's, not the storage's.
+    pub(crate) fn flags(&self) -> u16 {
+        let flags = self.owner & ((1 << flag::BITS) - 1) & !flag::STORAGE;
+        u16::try_from(flags).expect("twelve bits")
+    }
+
     #[inline]
     pub(crate) const fn order_id(&self) -> OrderId {
         OrderId::new(self.id)

@@ -596,6 +596,57 @@ impl Store {
         }
     }
 
+    // ---- snapshots ----
+
+    /// Puts an order that was saved behind those of its queue. It is not yet known by its ids: see
+    /// [`restore_ids`](Self::restore_ids).
+    pub(crate) fn restore_order(
+        &mut self,
+        book: &mut Book,
+        home: (Place, Side, i64),
+        order: Order,
+        cum: u64,
+        ext: Option<Ext>,
+    ) -> u32 {
+        let (place, side, price) = home;
+        let slot = self.insert(order, ext);
+        self.add_cum(slot, cum);
+        let all_or_none = u32::from(self.orders[slot].has(flag::ALL_OR_NONE));
+        let at = match place {
+            Place::Book => {
+                book.aon_resting += all_or_none;
+                self.level(book, side, price)
+            }
+            Place::Market => {
+                book.rest.aon_waiting += all_or_none;
+                self.room(book, place, side, price)
+            }
+            Place::Stop | Place::Trail => {
+                book.stops_waiting += 1;
+                self.room(book, place, side, price)
+            }
+        };
+        self.link(slot, at, matches!(place, Place::Book | Place::Market));
+        slot
+    }
+
+    /// Makes a restored order known by its ids, and arms its expiry; to be called in order of acceptance.
+    /// False when an id is taken.
+    pub(crate) fn restore_ids(&mut self, slot: u32) -> bool {
+        let order = &self.orders[slot];
+        let instrument = self.queues[order.queue].instrument().get();
+        let (session, account, side) = (order.session(), order.account_id(), order.side());
+        let is_second_quote = order.has(flag::QUOTE)
+            && self
+                .find_quote(instrument, session, account, side)
+                .is_some();
+        if is_second_quote || self.find(session, order.cl_ord_id).is_some() {
+            return false;
+        }
+        self.publish(instrument, slot);
+        true
+    }
+
     // ---- levels and waiting rooms ----
 
     /// The level of a price, begun when there is none.

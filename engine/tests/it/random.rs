@@ -13,21 +13,21 @@ use tessera_types::{
 };
 
 /// A small generator with a seed, so that a failure can be repeated (xorshift64*).
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn roll(&mut self) -> u64 {
+    pub(crate) fn roll(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         (self.roll() >> 33) % bound
     }
 
-    fn one_in(&mut self, chances: u64) -> bool {
+    pub(crate) fn one_in(&mut self, chances: u64) -> bool {
         self.below(chances) == 0
     }
 
@@ -38,15 +38,15 @@ impl Dice {
 
 /// How wild the fields are.
 #[derive(Clone, Copy, Debug)]
-struct Wildness {
+pub(crate) struct Wildness {
     /// One field in this many is any bit pattern.
-    raw: u64,
+    pub(crate) raw: u64,
     /// One order in this many uses a rare flag.
-    rare: u64,
-    sessions: bool,
+    pub(crate) rare: u64,
+    pub(crate) sessions: bool,
 }
 
-struct Maker {
+pub(crate) struct Maker {
     dice: Dice,
     wild: Wildness,
     next_id: u64,
@@ -55,6 +55,47 @@ struct Maker {
 }
 
 impl Maker {
+    pub(crate) fn new(seed: u64, wild: Wildness) -> Self {
+        Self {
+            dice: Dice(seed | 1),
+            wild,
+            next_id: 100,
+            lives: BTreeMap::new(),
+        }
+    }
+
+    /// Command number `seq`, 1 nanosecond behind the one before; the first four list instruments.
+    pub(crate) fn next(&mut self, seq: u64) -> Sequenced {
+        let command = if seq <= 4 {
+            Command::ListInstrument(Box::new(ListInstrument {
+                header: ClientHeader::default(),
+                instrument: self.instrument_definition(seq - 1),
+            }))
+        } else {
+            self.command()
+        };
+        sequenced(seq, command)
+    }
+
+    /// Takes note of what a gateway would know.
+    pub(crate) fn hear(&mut self, events: &[Event]) {
+        for event in events {
+            if let Event::SessionStarted {
+                session,
+                generation,
+                ..
+            }
+            | Event::SessionFenced {
+                session,
+                generation,
+                ..
+            } = *event
+            {
+                self.lives.insert(session, generation);
+            }
+        }
+    }
+
     fn price(&mut self) -> Price {
         if self.dice.one_in(self.wild.raw) {
             let raw = self.dice.roll().cast_signed();
@@ -540,12 +581,7 @@ fn sequenced(seq: u64, command: Command) -> Sequenced {
 
 /// Runs `count` commands, checking the structures every `every` commands; counts the events by kind.
 fn run(seed: u64, count: u64, every: u64, wild: Wildness, seen: &mut Seen) {
-    let mut maker = Maker {
-        dice: Dice(seed | 1),
-        wild,
-        next_id: 100,
-        lives: BTreeMap::new(),
-    };
+    let mut maker = Maker::new(seed, wild);
     let mut exchange = Exchange::new(EngineConfig {
         index_seed: seed,
         expected_orders: 0,
@@ -560,15 +596,7 @@ fn run(seed: u64, count: u64, every: u64, wild: Wildness, seen: &mut Seen) {
     let mut histories = Histories::default();
     let (mut events, mut twin_events) = (Vec::new(), Vec::new());
     for seq in 1..=count {
-        let command = if seq <= 4 {
-            Command::ListInstrument(Box::new(ListInstrument {
-                header: ClientHeader::default(),
-                instrument: maker.instrument_definition(seq - 1),
-            }))
-        } else {
-            maker.command()
-        };
-        let command = sequenced(seq, command);
+        let command = maker.next(seq);
         events.clear();
         twin_events.clear();
         exchange.look_ahead(|_| Some(&command.command));
@@ -577,20 +605,8 @@ fn run(seed: u64, count: u64, every: u64, wild: Wildness, seen: &mut Seen) {
         assert_eq!(events, twin_events, "events of command {seq}");
         mirror.apply(&events);
         histories.apply(&command.command, &events);
+        maker.hear(&events);
         for event in &events {
-            if let Event::SessionStarted {
-                session,
-                generation,
-                ..
-            }
-            | Event::SessionFenced {
-                session,
-                generation,
-                ..
-            } = *event
-            {
-                maker.lives.insert(session, generation);
-            }
             *seen.entry(kind(event)).or_default() += 1;
         }
         if seq % every == 0 {

@@ -43,7 +43,14 @@ const MAY_DEPEND: &[(&str, &[&str])] = &[
     ("tessera-types", &["bincode", "thiserror"]),
     (
         "tessera-engine",
-        &["tessera-types", "blake3", "foldhash", "hashbrown", "crc32c"],
+        &[
+            "tessera-types",
+            "blake3",
+            "foldhash",
+            "hashbrown",
+            "crc32c",
+            "thiserror",
+        ],
     ),
     ("tessera-ring", &["crossbeam", "thiserror"]),
     (
