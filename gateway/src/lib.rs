@@ -9,7 +9,7 @@
 //! Read in this order: [`ports`] is all that a shard is given by the program; [`credentials`] and
 //! [`tls`] say who may connect, `auth` who may log on; [`shard`] is the thread and the state that its
 //! tasks share, `link` one connection, `life` its session in the engine, `egress` and `feed` the ways
-//! out, [`outbox`] one outgoing stream.
+//! out, [`outbox`] one outgoing stream. [`http`] is apart: what an operator's monitoring reads.
 
 pub mod ports;
 
@@ -28,8 +28,11 @@ mod life;
 mod link;
 pub mod outbox;
 
+pub mod http;
+
 pub use credentials::{Credentials, CredentialsError, LogonKey, Role, Scope};
 pub use endpoint::BindError;
+pub use http::{Health, HttpServer};
 pub use outbox::LagLimit;
 pub use ports::{
     Directory, Listed, Sessions, ShardPorts, ShardStats, ShardWaker, SnapshotRequests,

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod catalogue;
 pub mod client_args;
+pub mod config;
 pub mod demo;
 pub mod exit;
 pub mod feed;

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use tessera::{admin, demo, feed, journal, load, risk, serve, sim, trade};
+use tessera::{admin, demo, exit, feed, journal, load, risk, serve, sim, trade};
 
 #[derive(Parser)]
 #[command(
@@ -32,15 +32,22 @@ enum Verb {
     Load(load::Args),
     Admin(admin::Args),
     Risk(risk::Args),
+    /// Print the completions of a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page of the program, or of one verb.
+    Man {
+        /// The verb.
+        verb: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
     // clap itself exits with 2 on a usage error and 0 on --help.
     match Cli::parse().verb {
-        Verb::Serve(args) => {
-            logs();
-            serve::run(&args)
-        }
+        Verb::Serve(args) => serve::run(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Sim(args) => sim::run(args),
         Verb::Journal(args) => journal::run(&args),
@@ -49,16 +56,39 @@ fn main() -> ExitCode {
         Verb::Load(args) => load::run(args),
         Verb::Admin(args) => admin::run(args),
         Verb::Risk(args) => risk::run(&args),
+        Verb::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "tessera",
+                &mut std::io::stdout(),
+            );
+            ExitCode::SUCCESS
+        }
+        Verb::Man { verb } => manual(verb.as_deref()),
     }
 }
 
-/// Logs on standard error, one line each; `RUST_LOG` chooses, as in `RUST_LOG=tessera_gateway=debug`.
-fn logs() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .init();
+/// The manual page of one verb, or of the program.
+fn manual(verb: Option<&str>) -> ExitCode {
+    let mut command = Cli::command();
+    command.build();
+    let page = match verb {
+        None => command,
+        Some(verb) => match command.find_subcommand(verb) {
+            Some(found) => found.clone().display_name(format!("tessera-{verb}")),
+            None => {
+                return exit::with(
+                    exit::USAGE,
+                    format_args!("no verb `{verb}`; `tessera --help` lists them"),
+                );
+            }
+        },
+    };
+    match clap_mangen::Man::new(page).render(&mut std::io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever closed standard output has read enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => exit::failed(error),
+    }
 }

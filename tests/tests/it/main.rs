@@ -8,6 +8,7 @@ mod fuzz;
 mod golden;
 mod journal_tools;
 mod kill9;
+mod operating;
 mod real_disk;
 mod recovery;
 mod replica;

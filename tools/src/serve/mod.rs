@@ -1,10 +1,11 @@
 //! `tessera serve`: the composition of an exchange, and the process around it.
 //!
 //! [`node`] puts the agents together and takes them apart in order; [`core`] is the matching thread,
-//! [`journaling`] the journal, sync and preparer threads, [`market`] the feed. This file is the
-//! process: arguments, the `READY` line, signals and exit codes.
+//! [`journaling`] the journal, sync and preparer threads, [`market`] the feed, [`health`] what
+//! monitoring sees. This file is the process: settings, the `READY` line, signals and exit codes.
 
 mod core;
+mod health;
 mod journal_key;
 mod journaling;
 mod market;
@@ -17,9 +18,13 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
+use sd_notify::NotifyState;
+use serde::{Deserialize, Serialize};
+use tessera_gateway::{Health, HttpServer};
 use tessera_ring::IdleConfig;
 
 pub use journal_key::JournalKeyError;
@@ -27,6 +32,8 @@ pub(crate) use journal_key::key_id as journal_key_id;
 pub use node::{Drained, Durability, JournalStorage, Node, NodeConfig, NodeStats, StartError};
 pub use stats::{Percentiles, StageHistograms};
 
+use self::health::NodeHealth;
+use crate::config::{ConfigError, Layers};
 use crate::exit;
 
 /// Run the exchange.
@@ -37,59 +44,153 @@ use crate::exit;
 pub struct Args {
     /// Directory of the journal; made when it does not exist.
     #[arg(long, value_name = "DIR")]
-    data: PathBuf,
-    /// UDP address to serve on; port 0 takes a free one, and `READY` says which.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700")]
-    listen: SocketAddr,
+    data: Option<PathBuf>,
+    /// UDP address to serve on; port 0 takes a free one, and `READY` says which [default: 127.0.0.1:7700].
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// TCP address of `/livez`, `/readyz` and `/metrics`; no HTTP unless given.
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
     /// CA, server certificate and known keys [default: DATA/credentials]; a development set is made
     /// where there is none.
-    #[arg(long, value_name = "DIR", env = "TESSERA_CREDENTIALS")]
+    #[arg(long, value_name = "DIR")]
     credentials: Option<PathBuf>,
     /// Catalogue of a fresh data directory, instead of the shipped one.
     #[arg(long, value_name = "FILE")]
     catalogue: Option<PathBuf>,
     /// What an acknowledgement means: `default` its group is synced, `strict` the watermark too,
-    /// `async` stored in the mapping only (a power cut loses the last groups).
-    #[arg(long, value_enum, default_value_t = Durability::Default)]
-    durability: Durability,
-    /// Size of a journal segment in MiB; it counts when a segment is made.
-    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    segment_mib: u32,
-    /// Gateway threads, each with its own socket.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
-    shards: u16,
-    /// Refuse new orders while the oldest unsynced command is older than this; cancels are served.
-    #[arg(long, value_name = "MS", default_value_t = 100)]
-    run_ahead_ms: u64,
+    /// `async` stored in the mapping only (a power cut loses the last groups) [default: default].
+    #[arg(long, value_enum)]
+    durability: Option<Durability>,
+    /// Size of a journal segment in MiB, 1 to 4096; it counts when a segment is made [default: 256].
+    #[arg(long, value_name = "MIB")]
+    segment_mib: Option<u32>,
+    /// Gateway threads, each with its own socket, 1 to 16 [default: 1].
+    #[arg(long)]
+    shards: Option<u16>,
+    /// Refuse new orders while the oldest unsynced command is older than this; cancels are served
+    /// [default: 100].
+    #[arg(long, value_name = "MS")]
+    run_ahead_ms: Option<u64>,
     /// Print `READY` as a JSON object, and one more with the last sequence and state hash after a drain.
     #[arg(long)]
     json: bool,
     /// The core and journal threads spin and never park: for machines with cores to spare.
     #[arg(long)]
     spin: bool,
+    /// Settings file instead of `tessera.toml` here, in the user's or the system's configuration
+    /// directory. Flags go before `TESSERA__SECTION__KEY` variables, these before the file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Check the settings and end: 0 when they can be used, 2 when not.
+    #[arg(long, conflicts_with = "print_config")]
+    check_config: bool,
+    /// Print every setting with what it is and where its value comes from, as a file for `--config`.
+    #[arg(long)]
+    print_config: bool,
+}
+
+/// Everything `serve` is told, from all places.
+struct Settings {
+    node: NodeConfig,
+    http: Option<SocketAddr>,
+    log_filter: String,
+    log_format: LogFormat,
+}
+
+/// How log entries are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum LogFormat {
+    Text,
+    Json,
 }
 
 impl Args {
-    fn node_config(&self) -> NodeConfig {
-        let mut config = NodeConfig::new(self.data.clone(), self.listen);
-        if let Some(dir) = &self.credentials {
-            config.credentials = dir.clone();
+    /// Resolves every setting in `layers`, so that these then say where each came from.
+    fn settings(&self, layers: &mut Layers) -> Result<Settings, ConfigError> {
+        let listen = layers.required("gateway.listen", self.listen)?;
+        let credentials = layers.optional("gateway.credentials", self.credentials.clone())?;
+        let catalogue = layers.optional("journal.catalogue", self.catalogue.clone())?;
+        let durability = layers.required("journal.durability", self.durability)?;
+        let segment_mib = layers.within("journal.segment_mib", self.segment_mib, 1..=4096)?;
+        let shards = layers.within("threads.shards", self.shards, 1..=16)?;
+        let run_ahead_ms = layers.required("journal.run_ahead_ms", self.run_ahead_ms)?;
+        let spin = layers.required("threads.spin", self.spin.then_some(true))?;
+        let http = layers.optional("http.listen", self.http)?;
+        let log_filter = layers.required("log.filter", None)?;
+        let log_format = layers.required("log.format", None)?;
+        // Last, so that a print shows everything else when no directory is named.
+        let data = layers.required("journal.data", self.data.clone())?;
+        let mut node = NodeConfig::new(data, listen);
+        if let Some(dir) = credentials {
+            node.credentials = dir;
         }
-        config.catalogue = self.catalogue.clone();
-        config.durability = self.durability;
-        config.segment_bytes = u64::from(self.segment_mib) << 20;
-        config.shards = self.shards;
-        config.run_ahead = Duration::from_millis(self.run_ahead_ms);
-        if self.spin {
-            config.idle = IdleConfig::SPINNING;
+        node.catalogue = catalogue;
+        node.durability = durability;
+        node.segment_bytes = u64::from(segment_mib) << 20;
+        node.shards = shards;
+        node.run_ahead = Duration::from_millis(run_ahead_ms);
+        if spin {
+            node.idle = IdleConfig::SPINNING;
         }
-        config
+        Ok(Settings {
+            node,
+            http,
+            log_filter,
+            log_format,
+        })
     }
+}
+
+/// Logs on standard error.
+fn logs(settings: &Settings) -> Result<(), String> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&settings.log_filter)
+        .map_err(|error| format!("`log.filter`: {error}"))?;
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match settings.log_format {
+        LogFormat::Text => logs
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .init(),
+        LogFormat::Json => logs.json().init(),
+    }
+    Ok(())
 }
 
 /// Serves until a signal ends it.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
+    let mut layers = match Layers::read(args.config.as_deref()) {
+        Ok(layers) => layers,
+        Err(error) => return exit::with(exit::USAGE, error),
+    };
+    let settings = args.settings(&mut layers);
+    if args.print_config {
+        // A file without a directory is a fine beginning; any other mistake is none.
+        if let Err(error) = settings
+            && !matches!(error, ConfigError::Missing { .. })
+        {
+            return exit::with(exit::USAGE, error);
+        }
+        print!("{layers}");
+        return ExitCode::SUCCESS;
+    }
+    let settings = match settings {
+        Ok(settings) => settings,
+        Err(error) => return exit::with(exit::USAGE, error),
+    };
+    if let Err(error) = logs(&settings) {
+        return exit::with(exit::USAGE, error);
+    }
+    if args.check_config {
+        return ExitCode::SUCCESS;
+    }
+    serve(args.json, settings)
+}
+
+fn serve(json: bool, settings: Settings) -> ExitCode {
     if let Err(error) = tessera_journal::sigbus::install() {
         return exit::failed(format_args!("cannot catch SIGBUS: {error}"));
     }
@@ -107,33 +208,51 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return exit::failed(format_args!("cannot catch signals: {error}")),
     };
-    let node = match Node::start(args.node_config()) {
+    let health = Arc::new(NodeHealth::default());
+    let http = match settings.http {
+        None => None,
+        Some(addr) => match HttpServer::start(addr, Arc::clone(&health) as Arc<dyn Health>) {
+            Ok(server) => Some(server),
+            Err(error) => {
+                return exit::failed(format_args!("cannot serve HTTP on {addr}: {error}"));
+            }
+        },
+    };
+    let durability = settings.node.durability;
+    let node = match Node::start(settings.node) {
         Ok(node) => node,
         Err(error) => return error.report(),
     };
-    let ready = if args.json {
+    health.started(node.watch());
+    let ready = if json {
         serde_json::json!({
             "ready": true,
             "addr": node.addr().to_string(),
             "seq": node.ready_seq().get(),
             "epoch": node.epoch(),
-            "durability": args.durability.to_string(),
+            "durability": durability.to_string(),
+            "http": http.as_ref().map(|server| server.addr().to_string()),
         })
         .to_string()
     } else {
+        let http = http
+            .as_ref()
+            .map_or_else(String::new, |server| format!(" http={}", server.addr()));
         format!(
-            "READY addr={} seq={} epoch={} durability={}",
+            "READY addr={} seq={} epoch={} durability={durability}{http}",
             node.addr(),
             node.ready_seq(),
             node.epoch(),
-            args.durability,
         )
     };
     // Whoever closed standard output is told nothing, and the exchange serves all the same.
     let _ = writeln!(std::io::stdout(), "{ready}");
     let _ = std::io::stdout().flush();
+    tell_service_manager(NotifyState::Ready);
     runtime.block_on(signals.wait());
     tracing::info!("draining");
+    health.draining();
+    tell_service_manager(NotifyState::Stopping);
     // A second signal ends the process at once: the journal is safe at any moment, the sessions are
     // only spared the courtesy.
     std::thread::spawn(move || {
@@ -145,7 +264,7 @@ pub fn run(args: &Args) -> ExitCode {
         "drained seq={} state_hash={}",
         drained.seq, drained.state_hash
     );
-    if args.json {
+    if json {
         let last = serde_json::json!({
             "drained": true,
             "seq": drained.seq.get(),
@@ -156,6 +275,13 @@ pub fn run(args: &Args) -> ExitCode {
         let _ = writeln!(std::io::stdout(), "{last}");
     }
     ExitCode::SUCCESS
+}
+
+/// Says it to the service manager that started this process with `NOTIFY_SOCKET`, if one did.
+fn tell_service_manager(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "cannot tell the service manager");
+    }
 }
 
 /// SIGTERM and SIGINT.

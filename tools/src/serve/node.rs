@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use crossbeam::channel;
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 use tessera_engine::{EngineConfig, Exchange};
 use tessera_gateway::{
     Credentials, CredentialsError, Directory, Sessions, ShardConfig, ShardStats, ShardWaker,
@@ -29,6 +30,7 @@ use tessera_types::{
 use thiserror::Error;
 
 use super::core::{Core, CoreParts, CoreProgress, wall_clock};
+use super::health::{Pulse, Ticking};
 use super::journal_key::{JournalKey, JournalKeyError};
 use super::journaling::{JournalAgent, SyncAgent, spawn_preparer};
 use super::market::{Books, MarketData};
@@ -40,7 +42,8 @@ use crate::exit;
 use crate::journal::commands::{RULES, rules_message, sequenced, unknown_rules};
 
 /// What an acknowledgement means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// The group of the command has been synced.
     #[default]
@@ -244,26 +247,43 @@ pub struct Node {
     sync: Running<SyncAgent>,
     market: Running<MarketData>,
     preparer: JoinHandle<()>,
-    status: Status,
+    watch: Watch,
+}
+
+/// What can be seen of a running exchange from any thread.
+#[derive(Clone)]
+pub(crate) struct Watch {
+    pub(crate) durability: Durability,
+    pub(crate) status: Status,
+    pub(crate) low_disk: Arc<AtomicBool>,
+    pub(crate) pulses: Vec<Pulse>,
     progress: Arc<CoreProgress>,
     stages: StageHistograms,
     feed_missed: Arc<AtomicU64>,
+    shards: Vec<Arc<ShardStats>>,
     started: Instant,
 }
 
 /// A thread that runs an agent until it is told to stop.
 struct Running<A> {
-    thread: JoinHandle<A>,
+    thread: JoinHandle<Ticking<A>>,
     stop: Arc<AtomicBool>,
     wake: Unparker,
+    pulse: Pulse,
 }
 
 impl<A: tessera_ring::Agent + Send + 'static> Running<A> {
     fn spawn(agent: A, idle: IdleConfig, parker: Parker) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let wake = parker.unparker();
+        let (agent, pulse) = Ticking::new(agent);
         let thread = agent::spawn(agent, idle, parker, Arc::clone(&stop))?;
-        Ok(Self { thread, stop, wake })
+        Ok(Self {
+            thread,
+            stop,
+            wake,
+            pulse,
+        })
     }
 
     /// Lets the agent finish and gives it back.
@@ -271,7 +291,7 @@ impl<A: tessera_ring::Agent + Send + 'static> Running<A> {
         self.stop.store(true, Ordering::Release); // pairs with the Acquire in `agent::run`
         self.wake.wake();
         match self.thread.join() {
-            Ok(agent) => agent,
+            Ok(ticking) => ticking.agent,
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }
@@ -486,7 +506,7 @@ impl Node {
             stages.group_records.clone(),
             Duration::from_secs(1),
         );
-        let preparer = spawn_preparer(preparer, status.clone(), low_disk, sync_log)?;
+        let preparer = spawn_preparer(preparer, status.clone(), Arc::clone(&low_disk), sync_log)?;
         let sync = SyncAgent::new(
             syncer,
             status.clone(),
@@ -540,6 +560,7 @@ impl Node {
             Durability::Strict => codes::Durability::Strict,
             Durability::Async => codes::Durability::Async,
         };
+        let shards = plumbing.stats.clone();
         let supervisor = match Supervisor::start(plumbing, ports, shard_config, seats) {
             Ok(supervisor) => supervisor,
             Err(error) => {
@@ -551,18 +572,34 @@ impl Node {
             addr: supervisor.addr(),
             ready_seq,
             epoch: report.epoch,
+            watch: Watch {
+                durability: config.durability,
+                status,
+                low_disk,
+                pulses: vec![
+                    core.pulse.clone(),
+                    journal.pulse.clone(),
+                    sync.pulse.clone(),
+                    market.pulse.clone(),
+                ],
+                progress,
+                stages,
+                feed_missed,
+                shards,
+                started: Instant::now(),
+            },
             supervisor,
             core,
             journal,
             sync,
             market,
             preparer,
-            status,
-            progress,
-            stages,
-            feed_missed,
-            started: Instant::now(),
         })
+    }
+
+    /// What other threads may look at while it runs.
+    pub(crate) fn watch(&self) -> Watch {
+        self.watch.clone()
     }
 
     /// Where it serves, with the port that was taken.
@@ -586,8 +623,41 @@ impl Node {
     /// Counters and latencies as of now.
     #[must_use]
     pub fn stats(&self) -> NodeStats {
+        self.watch.stats()
+    }
+
+    /// Drains: sessions are logged out, their cancel-on-disconnect is journaled, everything is synced,
+    /// and the journal is closed.
+    #[must_use]
+    pub fn shutdown(self) -> Drained {
+        self.supervisor.finish();
+        let Watch {
+            progress, status, ..
+        } = self.watch;
+        let (seq, state_hash) = stop_threads(
+            self.core,
+            self.journal,
+            self.sync,
+            self.market,
+            self.preparer,
+        );
+        Drained {
+            seq,
+            state_hash: hex(&state_hash),
+            journal_bytes: status.bytes_written(),
+            trades: progress.trades.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Watch {
+    /// Counters and latencies as of now.
+    pub(crate) fn stats(&self) -> NodeStats {
         let percentiles = |histogram: Histogram<u64>| Percentiles::from(&histogram);
-        let gateway = self.supervisor.stats();
+        let mut gateway = StatsSnapshot::new();
+        for shard in &self.shards {
+            gateway.merge(&shard.snapshot());
+        }
         NodeStats {
             uptime: self.started.elapsed(),
             seq: Seq::new(self.progress.seq.load(Ordering::Relaxed)),
@@ -605,27 +675,6 @@ impl Node {
             tape: percentiles(self.stages.tape.snapshot()),
             ack: Percentiles::from(&gateway.ack_latency_ns),
             gateway,
-        }
-    }
-
-    /// Drains: sessions are logged out, their cancel-on-disconnect is journaled, everything is synced,
-    /// and the journal is closed.
-    #[must_use]
-    pub fn shutdown(self) -> Drained {
-        self.supervisor.finish();
-        let trades = Arc::clone(&self.progress);
-        let (seq, state_hash) = stop_threads(
-            self.core,
-            self.journal,
-            self.sync,
-            self.market,
-            self.preparer,
-        );
-        Drained {
-            seq,
-            state_hash: hex(&state_hash),
-            journal_bytes: self.status.bytes_written(),
-            trades: trades.trades.load(Ordering::Relaxed),
         }
     }
 }

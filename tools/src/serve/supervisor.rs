@@ -10,7 +10,7 @@ use std::time::Duration;
 use crossbeam::channel::Sender;
 use tessera_gateway::{
     Directory, Sessions, Shard, ShardConfig, ShardEnd, ShardHandle, ShardPorts, ShardStats,
-    ShardWaker, SnapshotRequests, SpawnError, StatsSnapshot,
+    ShardWaker, SnapshotRequests, SpawnError,
 };
 use tessera_ring::{Cursor, Unparker, Wake, spsc};
 
@@ -95,7 +95,6 @@ pub(crate) struct Seats {
 /// The running shards.
 pub(crate) struct Supervisor {
     addr: SocketAddr,
-    stats: Vec<Arc<ShardStats>>,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
@@ -124,7 +123,6 @@ impl Supervisor {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&stop);
         let addr = config.listen;
-        let stats = plumbing.stats.clone();
         let watch = Watch {
             plumbing,
             config,
@@ -134,26 +132,12 @@ impl Supervisor {
             .name("tessera-supervisor".into())
             .spawn(move || watch.run(shards, &asked))
             .map_err(|source| SpawnError::Start { index: 0, source })?;
-        Ok(Self {
-            addr,
-            stats,
-            stop,
-            thread,
-        })
+        Ok(Self { addr, stop, thread })
     }
 
     /// Where the shards serve.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
-    }
-
-    /// The counters of all shards together.
-    pub(crate) fn stats(&self) -> StatsSnapshot {
-        let mut sum = StatsSnapshot::new();
-        for stats in &self.stats {
-            sum.merge(&stats.snapshot());
-        }
-        sum
     }
 
     /// Drains the shards and waits for their end; the core must go on until then.
