@@ -192,6 +192,7 @@ fn quote_both(id: u64, off: i64, qty: u64) -> Command {
             ask_id: ClOrdId::new(id + 1),
             ask_price: Price::from_ticks(MIDDLE + off),
             ask_qty: qty,
+            backing: tessera_types::Backing::NOTHING,
         }],
     }))
 }

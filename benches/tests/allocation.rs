@@ -259,6 +259,7 @@ fn mass_quotes() {
                 ask_id: ClOrdId::new(id + 1),
                 ask_price: Price::from_ticks(middle + 1),
                 ask_qty: Some(Qty::from_lots(10)),
+                backing: tessera_types::Backing::NOTHING,
             }
         };
         Command::MassQuote(Box::new(MassQuote {

@@ -189,7 +189,7 @@ impl EventsDigest {
 /// Which order, and which message to its owner. The rest of a party follows from the order's id: it was
 /// in the digest when the order was accepted, or is in the hash of the state.
 #[inline(always)]
-const fn mark(party: &Party) -> u64 {
+pub(crate) const fn mark(party: &Party) -> u64 {
     party.order_id.get() ^ party.server_seq.get().rotate_left(32)
 }
 
@@ -204,7 +204,7 @@ fn requester(by: &Requester) -> [u64; 3] {
 
 /// Kind of event, instrument and side or a small code in one word.
 #[inline]
-fn head(kind: u8, instrument: u32, code: u8) -> u64 {
+pub(crate) fn head(kind: u8, instrument: u32, code: u8) -> u64 {
     u64::from(kind) << 56 | u64::from(code) << 48 | u64::from(instrument)
 }
 
@@ -213,6 +213,7 @@ fn head(kind: u8, instrument: u32, code: u8) -> u64 {
 fn event_word(event: &Event) -> u64 {
     match *event {
         Event::Level { .. } => 0, // never added
+        Event::Contract(ref event) => crate::contracts::digest::word(event),
         Event::OrderAccepted {
             party: ref owner,
             instrument,
@@ -269,12 +270,13 @@ fn event_word(event: &Event) -> u64 {
             leaves,
             cum,
             self_match,
+            inventory,
             request,
         } => {
             let head = head(
                 5,
                 instrument.get(),
-                (side as u8) << 1 | u8::from(self_match),
+                u8::from(inventory) << 2 | (side as u8) << 1 | u8::from(self_match),
             );
             combine([head, mark(owner), leaves.lots(), cum.lots(), request.get()])
         }

@@ -135,6 +135,11 @@ impl Exchange {
             Command::ListInstrument(request) => self.on_list_instrument(request, sink),
             Command::SetPhase(request) => self.on_set_phase(request, sink),
             Command::SetCatalogue(request) => self.on_set_catalogue(request, sink),
+            Command::Contract(request) => {
+                let (header, kind) = (request.header(), request.kind());
+                let reason = RejectReason::Unsupported;
+                self.reject(header, kind, Subject::Nothing, reason, sink);
+            }
             Command::AdvanceTime(_) => {}
         }
         if !self.elected.is_empty() {

@@ -11,6 +11,7 @@
 
 mod auction;
 mod book;
+mod contracts;
 mod digest;
 mod exchange;
 mod lifecycle;

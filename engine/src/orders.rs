@@ -565,6 +565,7 @@ impl Exchange {
             leaves: Qty::from_lots(self.store.orders[slot].leaves),
             cum: Qty::from_lots(self.store.cum(slot)),
             self_match,
+            inventory: false,
             request,
         };
         self.emit(event, sink);

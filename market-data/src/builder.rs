@@ -290,7 +290,8 @@ impl Builder {
             | Event::Indicative { .. }
             | Event::MassCanceled { .. }
             | Event::SessionStarted { .. }
-            | Event::SessionFenced { .. } => {}
+            | Event::SessionFenced { .. }
+            | Event::Contract(_) => {}
         }
     }
 

@@ -75,6 +75,8 @@ impl Known {
             classes: Vec::new(),
             profiles: Vec::new(),
             zones: Vec::new(),
+            workloads: Vec::new(),
+            efficiency: Vec::new(),
         });
         new.version = new.version.saturating_add(rng.random_range(0..3));
         for _ in 0..rng.random_range(0..3) {
@@ -197,6 +199,8 @@ fn random_instrument(rng: &mut Pcg64Mcg) -> Instrument {
             start_hour: rng.random_range(0..3),
             hours: *[0, 1, 2, 8_784, 8_785].choose(rng).expect("five"),
             weight: rng.random_range(0..4),
+            windows: 1,
+            reclaim: None,
         });
     }
     match rng.random_range(0..30) {

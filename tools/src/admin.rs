@@ -174,6 +174,8 @@ impl Add {
                 start_hour: terms.start_hour,
                 hours: terms.hours,
                 weight: terms.weight,
+                windows: 1,
+                reclaim: None,
             });
         }
         Ok(instrument)

@@ -306,6 +306,8 @@ impl Checker<'_> {
             classes: self.classes()?,
             profiles: self.profiles()?,
             zones: table("zone", file.zone.iter().map(|zone| &zone.get_ref().name), 0)?,
+            workloads: Vec::new(),
+            efficiency: Vec::new(),
         };
         self.tiers()?;
         let mut names = HashMap::new();
@@ -460,6 +462,8 @@ impl Checker<'_> {
             start_hour: 0,
             hours,
             weight,
+            windows: 1,
+            reclaim: None,
         };
         let first = start(entry)?;
         (0..windows)
@@ -841,6 +845,8 @@ reference_usd = "2.35"
                 start_hour: 25 + 24,
                 hours: 24,
                 weight: 1212,
+                windows: 1,
+                reclaim: None,
             })
         );
         // 2,350,000 / 600 = 3916.67, to the nearest.

@@ -388,6 +388,7 @@ impl Exchange {
                     leaves: Qty::from_lots(taker.leaves),
                     cum: Qty::from_lots(taker.cum + taker.filled),
                     self_match: true,
+                    inventory: false,
                     request: none,
                 };
                 self.emit(event, sink);

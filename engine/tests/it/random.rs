@@ -366,6 +366,7 @@ impl Maker {
                 Price::from_ticks(bid.ticks().saturating_add(2))
             },
             ask_qty: self.maybe(|maker| Qty::from_lots(maker.dice.below(9))),
+            backing: tessera_types::Backing::NOTHING,
         }
     }
 }

@@ -212,6 +212,7 @@ impl Bench {
             ask_id: ClOrdId::new(0),
             ask_price: Price::ZERO,
             ask_qty: None,
+            backing: tessera_types::Backing::NOTHING,
         };
         let parse = |text: &str| {
             let (id, rest) = text.split_once(':').unwrap();
@@ -565,6 +566,7 @@ impl Bench {
             } if self.levels => {
                 format!("level    {side} {price} {qty} ({orders})")
             }
+            Event::Contract(ref event) => format!("contract {event:?}"),
             Event::Level { .. } => return None,
         })
     }

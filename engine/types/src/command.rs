@@ -1,6 +1,7 @@
 //! What may be asked of the engine. Every command is journaled before its effects leave.
 
 use crate::contract::{Catalogue, Instrument, Name, Phase, code_enum};
+use crate::contract_command::{Backing, ContractCommand};
 use crate::ids::{
     AccountId, ClOrdId, ConnToken, Generation, InstrumentId, OrderId, Seq, SessionId,
 };
@@ -45,7 +46,11 @@ pub enum Command {
     AdvanceTime(AdvanceTime),
     /// Set or extend the catalogue.
     SetCatalogue(Box<SetCatalogue>),
+    /// Something about compute contracts.
+    Contract(ContractCommand),
 }
+
+const _: () = assert!(size_of::<Command>() == 120);
 
 impl Command {
     /// Which kind of request this is.
@@ -64,6 +69,7 @@ impl Command {
             Self::SetPhase(_) => CommandKind::Phase,
             Self::AdvanceTime(_) => CommandKind::Time,
             Self::SetCatalogue(_) => CommandKind::Catalogue,
+            Self::Contract(c) => c.kind(),
         }
     }
 
@@ -80,6 +86,7 @@ impl Command {
             Self::ListInstrument(c) => Some(&c.header),
             Self::SetPhase(c) => Some(&c.header),
             Self::SetCatalogue(c) => Some(&c.header),
+            Self::Contract(c) => Some(c.header()),
             Self::SessionLogon(_) | Self::SessionFence(_) | Self::AdvanceTime(_) => None,
         }
     }
@@ -87,10 +94,11 @@ impl Command {
     /// True for commands that may add risk: what ingress refuses first when the disk is behind.
     #[must_use]
     pub const fn adds_orders(&self) -> bool {
-        matches!(
-            self,
-            Self::NewOrder(_) | Self::Replace(_) | Self::MassQuote(_)
-        )
+        match self {
+            Self::NewOrder(_) | Self::Replace(_) | Self::MassQuote(_) => true,
+            Self::Contract(c) => c.adds_orders(),
+            _ => false,
+        }
     }
 }
 
@@ -231,6 +239,8 @@ pub struct NewOrder {
     pub self_match: SelfMatch,
     /// Instructions.
     pub exec_inst: ExecInst,
+    /// What stands behind a sell on a contract; nothing everywhere else.
+    pub backing: Backing,
     /// Limit in ticks, for the types that have one.
     pub price: Price,
     /// Total quantity in lots.
@@ -266,6 +276,7 @@ impl NewOrder {
             time_in_force: TimeInForce::Gtc,
             self_match: SelfMatch::None,
             exec_inst: ExecInst::NONE,
+            backing: Backing::NOTHING,
             price,
             qty,
             min_qty: Qty::ZERO,
@@ -355,6 +366,8 @@ pub struct QuoteEntry {
     pub ask_price: Price,
     /// Ask quantity; zero only removes.
     pub ask_qty: Option<Qty>,
+    /// What stands behind the ask on a contract; nothing everywhere else.
+    pub backing: Backing,
 }
 
 /// Two-sided quotes on many instruments.

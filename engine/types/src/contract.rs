@@ -205,6 +205,45 @@ pub struct ContractTerms {
     pub hours: u16,
     /// Weight for limits: 1/10000 of a whole device per lot.
     pub weight: u32,
+    /// How many contracts to list, one after the other, 1 to 720: more than 1 lists the series
+    /// `name.0`, `name.1` and so on. Always 1 in an instrument that is listed.
+    pub windows: u16,
+    /// Under which terms its units may be reclaimed; none when they may not be.
+    pub reclaim: Option<Reclaim>,
+}
+
+/// Terms under which the units of a contract of tier 0 or 1 may be reclaimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Reclaim {
+    /// Notice in seconds, at most 2,592,000.
+    pub notice_s: u32,
+    /// Ticks per unit-hour that the displaced buyer gets.
+    pub compensation: i64,
+    /// How often one buyer may be displaced.
+    pub max_times: u32,
+    /// Seconds that a lease runs at least.
+    pub min_run_s: u32,
+    /// Minutes that a restart costs the displaced buyer.
+    pub restart_minutes: u32,
+}
+
+/// How much of the reference unit one lot does for a workload, in 1/10000 parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Efficiency {
+    /// Number of the class.
+    pub class: u16,
+    /// What of a device one lot is.
+    pub partition: Partition,
+    /// Number of the profile, 0 for whole devices.
+    pub profile: u8,
+    /// Number of the workload.
+    pub workload: u8,
+    /// Share of the device, at most 2^20.
+    pub share: u32,
+    /// What partitioning costs.
+    pub overhead: i32,
+    /// The class against the reference, at most 2^20.
+    pub factor: u32,
 }
 
 /// An instrument as it is listed. Absent bounds take the defaults of the order script.
@@ -310,9 +349,16 @@ pub struct Catalogue {
     pub profiles: Vec<Name>,
     /// Energy zones, at most 64.
     pub zones: Vec<Name>,
+    /// Workloads, at most 64.
+    pub workloads: Vec<Name>,
+    /// Efficiency of partitions for workloads, at most [`Catalogue::MAX_EFFICIENCY`]; the last of
+    /// several rows for the same counts. What has no row does no work.
+    pub efficiency: Vec<Efficiency>,
 }
 
 impl Catalogue {
     /// Most entries of each table.
     pub const MAX_ENTRIES: usize = 64;
+    /// Most rows of the efficiency table: the whole catalogue must fit a journal record.
+    pub const MAX_EFFICIENCY: usize = 700;
 }

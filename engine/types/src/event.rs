@@ -1,6 +1,7 @@
 //! What the engine answers.
 
 use crate::contract::{Phase, code_enum};
+use crate::contract_event::ContractEvent;
 use crate::ids::{
     AccountId, ClOrdId, ConnToken, ExecId, Generation, InstrumentId, OrderId, Seq, ServerSeq,
     SessionId,
@@ -111,6 +112,20 @@ code_enum! {
         Kill = 10, "kill";
         /// The exchange restarted, or the operator.
         System = 11, "system";
+        /// The pool or lease behind it has fewer units.
+        Inventory = 20, "inventory";
+        /// The attestation of the pool behind it ran out.
+        Attestation = 21, "attestation";
+        /// Another quote was taken.
+        Lost = 22, "lost";
+        /// The request it answered has ended.
+        RfqEnded = 23, "rfq_ended";
+        /// Nobody quoted.
+        NoMatch = 24, "no_match";
+        /// No quote was taken.
+        NotAwarded = 25, "not_awarded";
+        /// There is no such block, or nothing to preempt.
+        Infeasible = 26, "infeasible";
     }
 }
 
@@ -121,6 +136,8 @@ code_enum! {
         Gtd = 0, "gtd";
         /// The instrument closed.
         Day = 1, "day";
+        /// The window of the contract began.
+        Window = 20, "window";
     }
 }
 
@@ -132,6 +149,8 @@ code_enum! {
         /// A trade beyond the band of [`Instrument::volatility`](crate::Instrument::volatility), or
         /// the end of the auction that it began.
         Volatility = 1, "volatility";
+        /// The window of the contract began.
+        Window = 8, "window";
     }
 }
 
@@ -243,6 +262,8 @@ pub enum Event {
         cum: Qty,
         /// Self-match prevention did it.
         self_match: bool,
+        /// The pool or lease behind it has fewer units.
+        inventory: bool,
         /// The request that asked for it; 0 when none did.
         request: ClOrdId,
     },
@@ -374,4 +395,8 @@ pub enum Event {
         /// Orders now, 0 when the level is gone.
         orders: u32,
     },
+    /// Something that only contracts know.
+    Contract(ContractEvent),
 }
+
+const _: () = assert!(size_of::<Event>() == 120);

@@ -4,11 +4,13 @@
 //! clock and no floating point: a value means the same on every machine.
 //!
 //! Read in this order: [`units`] and [`ids`] are the words; [`command`] is what may be asked of the
-//! engine; [`event`] is what the engine answers; [`reject`] says no; [`wire`] is the byte codec of
+//! engine ([`contract_command`] about compute contracts); [`event`] is what the engine answers; [`reject`] says no; [`wire`] is the byte codec of
 //! journal payloads and the only place that names bincode.
 
 pub mod command;
 pub mod contract;
+pub mod contract_command;
+pub mod contract_event;
 pub mod event;
 pub mod ids;
 pub mod reject;
@@ -21,9 +23,16 @@ pub use command::{
     SessionFence, SessionLogon, SetCatalogue, SetPhase, TimeInForce,
 };
 pub use contract::{
-    Catalogue, ClassDef, ContractTerms, Instrument, MatchAlgo, Name, NameError, Partition, Phase,
-    VolatilityGuard,
+    Catalogue, ClassDef, ContractTerms, Efficiency, Instrument, MatchAlgo, Name, NameError,
+    Partition, Phase, Reclaim, VolatilityGuard,
 };
+pub use contract_command::{
+    AttestPool, AwardQuote, BackedBy, Backing, BlockLimit, BlockOrder, CarveOrder, ColoLevel,
+    ContractCommand, DeclarePool, Isolation, LeaseId, Leg, MAX_CONTRACT_PRICE, MAX_CONTRACT_QTY,
+    MigProfile, Need, PoolId, PoolPath, PreemptOrder, RfqOrder, RfqQuote, SetLimit, SubMode,
+    SubOrder,
+};
+pub use contract_event::{ContractEvent, Domain, Refusal, RefusalCounts};
 pub use event::{
     Aggressor, CancelReason, Event, EventRecord, EventSink, ExpireReason, Party, PhaseCause,
     Requester,

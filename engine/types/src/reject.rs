@@ -65,6 +65,60 @@ code_enum! {
         Throttled = 29, "throttled";
         /// This key or account may not do that.
         NotPermitted = 30, "not_permitted";
+        /// No listed contract fits.
+        NoContract = 31, "no_contract";
+        /// No pool of this party has that name.
+        UnknownPool = 32, "unknown_pool";
+        /// The pool holds something else.
+        WrongPool = 33, "wrong_pool";
+        /// A pool with this name exists.
+        DuplicatePool = 34, "duplicate_pool";
+        /// A device is in another pool.
+        DuplicateDevice = 35, "duplicate_device";
+        /// The pool or lease has too few units free.
+        Inventory = 36, "inventory";
+        /// The party's limit would be passed.
+        Limit = 37, "limit";
+        /// Too many legs.
+        TooManyLegs = 38, "too_many_legs";
+        /// The legs fit too many contracts.
+        TooManyContracts = 39, "too_many_contracts";
+        /// No contract that fits does the workload.
+        NoEfficiency = 40, "no_efficiency";
+        /// The request has as many quotes as it takes.
+        TooManyQuotes = 41, "too_many_quotes";
+        /// The search would be too long.
+        TooMuchWork = 42, "too_much_work";
+        /// The asks are in too many domains.
+        TooManyDomains = 43, "too_many_domains";
+        /// Several windows of a reclaimable contract.
+        Reclaimable = 44, "reclaimable";
+        /// The contract cannot be reclaimed.
+        NotReclaimable = 45, "not_reclaimable";
+        /// No lease of this party with units has that number.
+        UnknownLease = 46, "unknown_lease";
+        /// The lease is of another contract, or not of its whole window.
+        WrongLease = 47, "wrong_lease";
+        /// An order of this kind cannot be changed so.
+        WrongKind = 48, "wrong_kind";
+        /// The pool is the buyer's own.
+        Own = 49, "self";
+        /// Too little isolation for the buyer.
+        Isolation = 50, "isolation";
+        /// Too short a notice.
+        Notice = 51, "notice";
+        /// The buyer excludes this seller.
+        Exclude = 52, "exclude";
+        /// Too low a score for the buyer.
+        Score = 53, "score";
+        /// Attested too long ago for the buyer.
+        Age = 54, "age";
+        /// Too little stake for the buyer.
+        Stake = 55, "stake";
+        /// The pool's path is too short for the level.
+        Colo = 56, "colo";
+        /// More than the buyer pays.
+        Price = 57, "price";
     }
 }
 
@@ -95,5 +149,25 @@ code_enum! {
         Time = 11, "time";
         /// Set the catalogue.
         Catalogue = 12, "catalogue";
+        /// Declare a pool.
+        Pool = 13, "pool";
+        /// Attest a pool.
+        Attest = 14, "attest";
+        /// Limit a party.
+        Limit = 15, "limit";
+        /// A substitution order.
+        Sub = 16, "sub";
+        /// A block order.
+        Block = 17, "block";
+        /// A device in slices.
+        Carve = 18, "carve";
+        /// A request for quotes.
+        Rfq = 19, "rfq";
+        /// A quote.
+        Quote = 20, "quote";
+        /// Take a quote.
+        Award = 21, "award";
+        /// A bid for the rest of leases.
+        Preempt = 22, "preempt";
     }
 }

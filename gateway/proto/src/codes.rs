@@ -214,6 +214,22 @@ codes! {
         Gtd = 13, "gtd";
         /// The instrument closed.
         Day = 14, "day";
+        /// The pool or lease behind it has fewer units.
+        Inventory = 20, "inventory";
+        /// The attestation of the pool behind it ran out.
+        Attestation = 21, "attestation";
+        /// Another quote was taken.
+        Lost = 22, "lost";
+        /// The request it answered has ended.
+        RfqEnded = 23, "rfq_ended";
+        /// Nobody quoted.
+        NoMatch = 24, "no_match";
+        /// No quote was taken.
+        NotAwarded = 25, "not_awarded";
+        /// There is no such block, or nothing to preempt.
+        Infeasible = 26, "infeasible";
+        /// The window of the contract began.
+        Window = 27, "window";
     }
 }
 
@@ -232,6 +248,13 @@ impl From<CancelReason> for EndReason {
             CancelReason::Disconnect => Self::Disconnect,
             CancelReason::Kill => Self::Kill,
             CancelReason::System => Self::System,
+            CancelReason::Inventory => Self::Inventory,
+            CancelReason::Attestation => Self::Attestation,
+            CancelReason::Lost => Self::Lost,
+            CancelReason::RfqEnded => Self::RfqEnded,
+            CancelReason::NoMatch => Self::NoMatch,
+            CancelReason::NotAwarded => Self::NotAwarded,
+            CancelReason::Infeasible => Self::Infeasible,
         }
     }
 }
@@ -241,6 +264,7 @@ impl From<ExpireReason> for EndReason {
         match reason {
             ExpireReason::Gtd => Self::Gtd,
             ExpireReason::Day => Self::Day,
+            ExpireReason::Window => Self::Window,
         }
     }
 }

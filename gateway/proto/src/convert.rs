@@ -101,6 +101,7 @@ fn new_order(message: &NewOrderSingle, origin: Origin) -> Result<NewOrder, Rejec
         trigger: message.stop_px,
         expire: message.expire_time,
         budget: None,
+        backing: tessera_types::Backing::NOTHING,
     })
 }
 
@@ -289,6 +290,7 @@ pub fn reports(
             leaves,
             cum,
             self_match,
+            inventory,
             request,
         } => {
             let mut report = execution(record, &party, instrument, side.into(), ExecType::Reduced);
@@ -298,6 +300,8 @@ pub fn reports(
             report.cum_qty = cum.try_into()?;
             report.end_reason = if self_match {
                 EndReason::SelfMatch
+            } else if inventory {
+                EndReason::Inventory
             } else {
                 EndReason::User
             };
@@ -381,6 +385,7 @@ pub fn reports(
         | Event::Indicative { .. }
         | Event::SessionStarted { .. }
         | Event::SessionFenced { .. }
+        | Event::Contract(_)
         | Event::Level { .. } => {}
     }
     Ok(())
@@ -453,7 +458,14 @@ fn rejection(record: &EventRecord) -> Option<Report> {
         return None;
     };
     Some(match kind {
-        CommandKind::New | CommandKind::MassQuote => {
+        CommandKind::New
+        | CommandKind::MassQuote
+        | CommandKind::Sub
+        | CommandKind::Block
+        | CommandKind::Carve
+        | CommandKind::Rfq
+        | CommandKind::Quote
+        | CommandKind::Preempt => {
             let party = Party {
                 session,
                 account,
@@ -493,14 +505,18 @@ fn rejection(record: &EventRecord) -> Option<Report> {
             affected: 0,
             reason: Some(reason),
         }),
-        CommandKind::Instrument | CommandKind::Phase | CommandKind::Catalogue => {
-            Report::Admin(AdminReply {
-                cl_ord_id,
-                reason: Some(reason),
-                instrument: NO_INSTRUMENT,
-                engine_seq: record.seq,
-            })
-        }
+        CommandKind::Instrument
+        | CommandKind::Phase
+        | CommandKind::Catalogue
+        | CommandKind::Pool
+        | CommandKind::Attest
+        | CommandKind::Limit
+        | CommandKind::Award => Report::Admin(AdminReply {
+            cl_ord_id,
+            reason: Some(reason),
+            instrument: NO_INSTRUMENT,
+            engine_seq: record.seq,
+        }),
         CommandKind::SessionLogon | CommandKind::SessionFence | CommandKind::Time => return None,
     })
 }
@@ -627,6 +643,8 @@ impl AdminInstrument {
                 start_hour: self.start_hour,
                 hours: self.hours,
                 weight: self.weight,
+                windows: 1,
+                reclaim: None,
             }),
         };
         let header = origin.header(tessera_types::AccountId::new(0), self.cl_ord_id);
@@ -793,6 +811,7 @@ mod tests {
             trigger: -3,
             expire: Timestamp::from_nanos(4),
             budget: None,
+            backing: tessera_types::Backing::NOTHING,
         };
         assert_eq!(
             Request::New(message).command(ORIGIN),
@@ -1057,6 +1076,7 @@ mod tests {
             cum: qty(0),
             self_match: true,
             request: ClOrdId::new(0),
+            inventory: false,
         });
         assert_eq!(reduced.end_reason, EndReason::SelfMatch);
         assert_eq!(
@@ -1160,6 +1180,8 @@ mod tests {
             start_hour: 500_000,
             hours: 24,
             weight: 5_000,
+            windows: 1,
+            reclaim: None,
         });
         for instrument in [plain, compute] {
             let message = AdminInstrument::new(ClOrdId::new(1), &instrument).unwrap();

@@ -1,5 +1,6 @@
 //! Commands and journal records as JSON, field by field, in the words of the code.
 
+use super::contracts;
 use serde_json::{Value, json};
 use tessera_journal::{Body, Record, hex, kind_name};
 use tessera_types::{
@@ -72,6 +73,7 @@ pub(super) fn command_json(command: &Command) -> Value {
                 "bid_price": entry.bid_price.ticks(),
                 "bid_qty": entry.bid_qty.map(Qty::lots),
                 "ask_id": entry.ask_id.get(),
+                "backing": contracts::backing(entry.backing),
                 "ask_price": entry.ask_price.ticks(),
                 "ask_qty": entry.ask_qty.map(Qty::lots),
             })).collect::<Vec<_>>(),
@@ -94,6 +96,7 @@ pub(super) fn command_json(command: &Command) -> Value {
             "phase": set.phase.as_str(),
             "ref_price": set.ref_price.map(Price::ticks),
         }),
+        Command::Contract(contract) => contracts::command_json(contract),
         Command::AdvanceTime(_) => json!({}),
         Command::SetCatalogue(set) => json!({
             "version": set.catalogue.version,
@@ -105,6 +108,16 @@ pub(super) fn command_json(command: &Command) -> Value {
             })).collect::<Vec<_>>(),
             "profiles": set.catalogue.profiles.iter().map(|n| n.as_str()).collect::<Vec<_>>(),
             "zones": set.catalogue.zones.iter().map(|n| n.as_str()).collect::<Vec<_>>(),
+            "workloads": set.catalogue.workloads.iter().map(|n| n.as_str()).collect::<Vec<_>>(),
+            "efficiency": set.catalogue.efficiency.iter().map(|row| json!({
+                "class": row.class,
+                "partition": row.partition.as_str(),
+                "profile": row.profile,
+                "workload": row.workload,
+                "share": row.share,
+                "overhead": row.overhead,
+                "factor": row.factor,
+            })).collect::<Vec<_>>(),
         }),
     };
     if let Some(header) = command.header() {
@@ -184,7 +197,7 @@ fn identity(header: &ClientHeader, object: &mut Value) {
 }
 
 fn new_order(order: &NewOrder) -> Value {
-    json!({
+    let mut object = json!({
         "instrument": order.instrument.get(),
         "side": order.side.as_str(),
         "ord_type": order.ord_type.as_str(),
@@ -198,7 +211,11 @@ fn new_order(order: &NewOrder) -> Value {
         "trigger": order.trigger,
         "expire_ns": order.expire.nanos(),
         "budget": order.budget,
-    })
+    });
+    if !order.backing.is_nothing() {
+        object["backing"] = contracts::backing(order.backing);
+    }
+    object
 }
 
 fn exec_inst(set: ExecInst) -> Vec<&'static str> {
@@ -216,7 +233,7 @@ fn exec_inst(set: ExecInst) -> Vec<&'static str> {
     .collect()
 }
 
-fn target(target: &OrderTarget) -> Value {
+pub(super) fn target(target: &OrderTarget) -> Value {
     match target {
         OrderTarget::Client(id) => json!({ "cl_ord_id": id.get() }),
         OrderTarget::Exchange(id) => json!({ "order_id": id.get() }),
@@ -259,5 +276,13 @@ fn terms(terms: &ContractTerms) -> Value {
         "start_hour": terms.start_hour,
         "hours": terms.hours,
         "weight": terms.weight,
+        "windows": terms.windows,
+        "reclaim": terms.reclaim.map(|reclaim| json!({
+            "notice_s": reclaim.notice_s,
+            "compensation": reclaim.compensation,
+            "max_times": reclaim.max_times,
+            "min_run_s": reclaim.min_run_s,
+            "restart_minutes": reclaim.restart_minutes,
+        })),
     })
 }

@@ -2,6 +2,7 @@
 
 mod attest;
 pub(crate) mod commands;
+mod contracts;
 mod describe;
 mod diff;
 mod dump;

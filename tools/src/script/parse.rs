@@ -197,6 +197,7 @@ fn new<'a>(form: &mut Form<'_, 'a>) -> ScriptCommand<'a> {
             trigger: stop.or(trail).unwrap_or(0),
             expire: Timestamp::from_nanos(form.uint(Field::Expire, 0).unwrap_or(0)),
             budget,
+            backing: tessera_types::Backing::NOTHING,
         },
     }
 }
@@ -301,6 +302,7 @@ fn quote<'a>(raw: &'a RawValue) -> Option<ScriptQuote<'a>> {
             ask_id,
             ask_price,
             ask_qty,
+            backing: tessera_types::Backing::NOTHING,
         },
     })
 }

@@ -323,6 +323,7 @@ impl Core {
             | Event::OrderReplaced { party, .. }
             | Event::OrderTriggered { party, .. }
             | Event::OrderExpired { party, .. } => self.shard_bit(party.session),
+            Event::Contract(_) => 0,
             Event::Rejected { session, .. }
             | Event::MassCanceled { session, .. }
             | Event::SessionFenced { session, .. } => self.shard_bit(*session),

@@ -203,7 +203,8 @@ impl Printer {
                 .num("price", price)
                 .num("qty", qty)
                 .num("orders", orders),
-            Event::CatalogueSet { .. }
+            Event::Contract(_)
+            | Event::CatalogueSet { .. }
             | Event::SessionStarted { .. }
             | Event::SessionFenced { .. } => return,
         }

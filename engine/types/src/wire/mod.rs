@@ -26,6 +26,9 @@
 //! | 0x22 | `AdvanceTime` | 0 |
 //! | 0x23 | `SetCatalogue` | varies |
 //! | 0x24 | `ListInstrument` with rules of trading | varies: as 0x20, and 17 |
+//! | 0x30 to 0x4f | compute contracts | see [`contracts::kind`] |
+
+pub mod contracts;
 
 pub use bincode::{Decode, Encode};
 
@@ -41,6 +44,7 @@ use crate::contract::{
     Catalogue, ClassDef, ContractTerms, Instrument, MatchAlgo, Name, NameError, Partition,
     VolatilityGuard,
 };
+use crate::contract_command::Backing;
 use crate::ids::{AccountId, ClOrdId, ConnToken, Generation, InstrumentId, OrderId, SessionId};
 use crate::reject::RejectReason;
 use crate::units::{Price, Qty, Timestamp};
@@ -192,6 +196,9 @@ pub fn encode_command(
 ) -> Result<u8, EncodeError> {
     let start = out.len();
     let kind = match command {
+        Command::NewOrder(order) if !order.backing.is_nothing() => {
+            contracts::encode_backed_order(order, out)?
+        }
         Command::NewOrder(order) => match NewOrderCompact::pack(order, time) {
             Some(compact) => {
                 encode_into(&compact, out)?;
@@ -229,6 +236,9 @@ pub fn encode_command(
             encode_into(&MassCancelV1::from(c), out)?;
             kind::MASS_CANCEL
         }
+        Command::MassQuote(c) if c.entries.iter().any(|entry| !entry.backing.is_nothing()) => {
+            contracts::encode_backed_quotes(c, out)?
+        }
         Command::MassQuote(c) => {
             encode_into(&MassQuoteV1::from(&**c), out)?;
             kind::MASS_QUOTE
@@ -252,6 +262,9 @@ pub fn encode_command(
             };
             encode_into(&record, out)?;
             kind::SESSION_FENCE
+        }
+        Command::ListInstrument(c) if !contracts::is_plain_listing(&c.instrument) => {
+            contracts::encode_contract(c, out)?
         }
         Command::ListInstrument(c) => {
             let record = ListInstrumentV1 {
@@ -279,6 +292,11 @@ pub fn encode_command(
             kind::SET_PHASE
         }
         Command::AdvanceTime(AdvanceTime) => kind::ADVANCE_TIME,
+        Command::SetCatalogue(c)
+            if !(c.catalogue.workloads.is_empty() && c.catalogue.efficiency.is_empty()) =>
+        {
+            contracts::encode_workloads(c, out)?
+        }
         Command::SetCatalogue(c) => {
             let record = SetCatalogueV1 {
                 header: (&c.header).into(),
@@ -287,6 +305,7 @@ pub fn encode_command(
             encode_into(&record, out)?;
             kind::SET_CATALOGUE
         }
+        Command::Contract(c) => contracts::encode(c, out)?,
     };
     let len = out.len() - start;
     if len > MAX_PAYLOAD {
@@ -387,6 +406,7 @@ pub fn decode_command(kind: u8, time: Timestamp, payload: &[u8]) -> Result<Comma
                 catalogue: r.catalogue.try_into()?,
             }))
         }
+        0x30..=0x4f => contracts::decode(kind, payload)?,
         other => return Err(DecodeError::UnknownKind(other)),
     })
 }
@@ -537,6 +557,7 @@ impl NewOrderCompact {
             time_in_force: code("time_in_force", field(2, 2))?,
             self_match: code("self_match", field(4, 3))?,
             exec_inst: exec_inst(field(7, 4))?,
+            backing: Backing::NOTHING,
             price: self.price,
             qty: Qty::from_lots(self.qty.into()),
             min_qty: Qty::ZERO,
@@ -607,6 +628,7 @@ impl TryFrom<NewOrderFull> for NewOrder {
             time_in_force: code("time_in_force", r.time_in_force)?,
             self_match: code("self_match", r.self_match)?,
             exec_inst: exec_inst(r.exec_inst)?,
+            backing: Backing::NOTHING,
             price: r.price,
             qty: r.qty,
             min_qty: r.min_qty,
@@ -845,6 +867,7 @@ impl TryFrom<MassQuoteV1> for MassQuote {
                     ask_id: e.ask_id,
                     ask_price: e.ask_price,
                     ask_qty: (e.present & 2 == 2).then_some(e.ask_qty),
+                    backing: Backing::NOTHING,
                 })
             })
             .collect::<Result<_, _>>()?;
@@ -963,6 +986,8 @@ impl TryFrom<InstrumentV1> for Instrument {
                     start_hour: t.start_hour,
                     hours: t.hours,
                     weight: t.weight,
+                    windows: 1,
+                    reclaim: None,
                 })
             })
             .transpose()?;
@@ -1118,6 +1143,8 @@ impl TryFrom<CatalogueV1> for Catalogue {
                 .collect(),
             profiles: r.profiles,
             zones: r.zones,
+            workloads: Vec::new(),
+            efficiency: Vec::new(),
         })
     }
 }

@@ -175,6 +175,7 @@ fn quotes_sessions_and_reference_data_round_trip() {
         ask_id: ClOrdId::new(2),
         ask_price: Price::ZERO,
         ask_qty: None,
+        backing: Backing::NOTHING,
     };
     let refused = QuoteEntry {
         refused: Some(RejectReason::BadField),
@@ -205,6 +206,8 @@ fn quotes_sessions_and_reference_data_round_trip() {
                     start_hour: 500_000,
                     hours: 24,
                     weight: 1_429,
+                    windows: 1,
+                    reclaim: None,
                 }),
                 protect: Some(5),
                 ..Instrument::plain(name)
@@ -239,6 +242,8 @@ fn quotes_sessions_and_reference_data_round_trip() {
                 }],
                 profiles: vec![name],
                 zones: vec![name, name],
+                workloads: Vec::new(),
+                efficiency: Vec::new(),
             },
         })),
     ];
