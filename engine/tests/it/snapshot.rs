@@ -152,6 +152,8 @@ fn with_contracts() -> Exchange {
         start_hour: 480_000,
         hours: 1,
         weight: 1428,
+        windows: 1,
+        reclaim: None,
     });
     let catalogue = Catalogue {
         version: 3,
@@ -163,6 +165,8 @@ fn with_contracts() -> Exchange {
         }],
         profiles: vec![name("whole"), name("1g")],
         zones: vec![name("DE")],
+        workloads: Vec::new(),
+        efficiency: Vec::new(),
     };
     let order = |id: u64, side, price, qty| {
         let header = ClientHeader {
