@@ -9,9 +9,9 @@ use super::*;
 fn settings() -> EmitSettings {
     EmitSettings {
         version: 1,
-        scenarios: 4000,
+        scenarios: 2000,
         seed: 11,
-        books: 1500,
+        books: 1000,
     }
 }
 
@@ -52,26 +52,35 @@ fn the_set_is_the_same_bits_on_any_threads() {
     assert_eq!(one, on(16));
 }
 
-/// Other books and other scenarios than those the set was chosen with; the full run of 10,000 books is
-/// in the report. The scenario part alone misses its targets (99 % covered, 1.25 in the median, worst
-/// 0.8): hedges whose ES99 is below half a per cent of what they hold are left to the add-ons, and with
-/// these every book is covered. The bounds on the scenario part are today's figures, not the targets.
+/// Other books and other scenarios than those the set was chosen with, fewer than in the report, which
+/// runs 10,000 books; the targets are the same.
 #[test]
 fn integer_margins_cover_the_full_model() {
     let model = Model::default_model();
+    let fitted = EmitSettings {
+        scenarios: 8000,
+        books: 10_000,
+        ..settings()
+    };
+    let set = emit(&model, Model::default_text(), fitted, &|_| {}).unwrap();
     let matrix = Joint::new(&model)
         .unwrap()
-        .losses(4000, 77, None, &|_| {})
+        .even_losses(16_000, 77, &|_| {})
         .unwrap();
-    let c = coverage(&model, &SET, &matrix, 1000, 78).unwrap();
-    let [whole, _, worst] = c.with_add_ons;
+    let c = coverage(&model, &set, &matrix, 2000, 78).unwrap();
     println!(
         "covered {} median {} worst {}; with add-ons {:?}",
         c.covered, c.median, c.worst, c.with_add_ons
     );
-    assert!(c.covered >= 0.92, "{}", c.covered);
-    assert!(c.median <= 1.4, "{}", c.median);
-    assert!(whole >= 0.99 && worst >= 0.8, "{whole} {worst}");
+    for k in &c.kinds {
+        println!("  {k:?}");
+    }
+    assert_eq!(c.kinds.iter().map(|k| k.books).sum::<usize>(), c.books);
+    assert!(c.covered >= 0.99, "{}", c.covered);
+    assert!(c.median <= 1.25, "{}", c.median);
+    assert!(c.worst >= 0.8, "{}", c.worst);
+    let [whole, _, worst] = c.with_add_ons;
+    assert!(whole >= c.covered && worst >= 1.0, "{whole} {worst}");
 }
 
 fn exposures() -> impl Strategy<Value = Vec<Exposure>> {
@@ -276,7 +285,7 @@ fn a_model_that_is_not_a_number_makes_no_set() {
             "",
             EmitSettings {
                 scenarios: 200,
-                books: 60,
+                books: 300,
                 ..settings()
             },
             &|_| {}
@@ -290,7 +299,7 @@ fn a_model_that_is_not_a_number_makes_no_set() {
         "",
         EmitSettings {
             scenarios: 200,
-            books: 100,
+            books: 300,
             ..settings()
         },
         &|_| {},

@@ -68,7 +68,7 @@ fn loadings_do_not_change_the_marginals() {
         m.systemic.compute.value = loading;
         let j = joint(&m);
         let states: Vec<State> = (0..20_000)
-            .map(|s| j.states(4, s, None).pop().unwrap())
+            .map(|s| j.states(4, s, None, false).pop().unwrap())
             .collect();
         let x: Vec<f64> = states.iter().map(|s| s.zones[0].x).collect();
         // Innovations fall at the end of a day, so jumps keep e^{-κ k} of their size.
@@ -97,7 +97,7 @@ fn the_mean_downtime_does_not_depend_on_the_loading() {
     let down = |m: &Model| -> Vec<f64> {
         let j = joint(m);
         (0..20_000)
-            .map(|s| j.states(5, s, None)[0].zones[0].down)
+            .map(|s| j.states(5, s, None, false)[0].zones[0].down)
             .collect()
     };
     let with = down(&model);
@@ -154,6 +154,33 @@ fn history_replaces_the_drawn_innovations() {
         power: vec![0.0; 10],
         compute: vec![0.0; 10],
     };
-    let state = j.states(1, 1, Some(&quiet)).pop().unwrap();
+    let state = j.states(1, 1, Some(&quiet), false).pop().unwrap();
     assert!(state.zones.iter().all(|z| z.x == 0.0));
+}
+
+/// Even jumps are those of the same model, and the tail that hangs on them is steadier: half the
+/// variance is gone here, the rest is that of diffusion and of which day a jump falls on.
+#[test]
+fn even_jumps_keep_the_tail_and_lose_noise() {
+    let model = Model::default_model();
+    let j = joint(&model);
+    let day = model.product("H100_80_SXM/whole/firm/tx/-/day").unwrap();
+    let es = |matrix: &LossMatrix| {
+        let mut losses = matrix.book(&[(day, -1.0)]);
+        crate::numeric::tail(&mut losses, 0.99).unwrap().es
+    };
+    let spread = |es: &[f64]| variance(es).sqrt() / mean(es);
+    let seeds = 40..56;
+    let random: Vec<f64> = seeds
+        .clone()
+        .map(|s| es(&j.losses(4000, s, None, &|_| {}).unwrap()))
+        .collect();
+    let even: Vec<f64> = seeds
+        .map(|s| es(&j.even_losses(4000, s, &|_| {}).unwrap()))
+        .collect();
+    let (was, is) = (spread(&random), spread(&even));
+    println!("spread {was:.3} random, {is:.3} even");
+    assert!(is < 0.85 * was, "{is} {was}");
+    let apart = (mean(&random) - mean(&even)).abs() / mean(&random);
+    assert!(apart < 4.0 * was / 16_f64.sqrt(), "{apart} {was}");
 }

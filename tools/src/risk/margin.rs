@@ -20,7 +20,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE", required_unless_present = "emit")]
     positions: Option<PathBuf>,
     /// Joint scenarios
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 20_000)]
     scenarios: u32,
     /// Parameter redraws for the uncertainty figure; 0 leaves it out
     #[arg(long, default_value_t = 20)]
@@ -47,7 +47,7 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 0.5)]
     step_limit: f64,
     /// Reference books behind the 48 tail scenarios
-    #[arg(long, default_value_t = 4000)]
+    #[arg(long, default_value_t = 20_000)]
     books: usize,
     #[command(flatten)]
     model: ModelArgs,
