@@ -33,6 +33,8 @@ enum Verb {
     Loom,
     /// Licences, bans and sources of the dependencies; advisories where the database can be read.
     Deny,
+    /// The Python client: format, lints, types, tests and examples.
+    Python,
     /// The engine against the plain model over a range of seeds.
     Model {
         /// Range of seeds, such as 0..1000.
@@ -122,6 +124,7 @@ fn main() -> ExitCode {
         Verb::Test => steps::test(),
         Verb::Loom => steps::loom(),
         Verb::Deny => steps::deny(),
+        Verb::Python => steps::python(),
         Verb::Model { seeds } => steps::model(&seeds),
         Verb::Coverage { seeds, lines } => steps::coverage(&seeds, lines),
         Verb::Mutants {

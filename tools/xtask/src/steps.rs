@@ -2,7 +2,8 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::{self, Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -32,6 +33,7 @@ pub(crate) fn ci() -> Result<()> {
     deny()?;
     loom()?;
     test()?;
+    python()?;
     eprintln!(
         "xtask: everything passed in {} s",
         start.elapsed().as_secs()
@@ -135,6 +137,115 @@ pub(crate) fn deny() -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// The Python client: format, lints, types, and its tests and examples against a server of this build.
+///
+/// The dependencies that its `pyproject.toml` pins go into an environment below the target directory, once.
+pub(crate) fn python() -> Result<()> {
+    let Some(interpreter) = python_interpreter() else {
+        skipped(
+            "python",
+            "the Python client was not tested; it needs Python 3.11 or later",
+            "apt-get install python3 python3-venv",
+        );
+        return Ok(());
+    };
+    let package = root()?.join("gateway/python");
+    let home = path::absolute(target_dir()?.join("python"))?;
+    if !python_environment(interpreter, &package, &home)? {
+        skipped(
+            "python",
+            "the Python client was not tested; its dependencies could not be installed",
+            "cargo xtask python, with a way to a package index",
+        );
+        return Ok(());
+    }
+    let module = |name: &str, args: &[&str]| {
+        let mut command = Command::new(home.join("bin/python"));
+        command
+            .args(["-m", name])
+            .args(args)
+            .current_dir(&package)
+            .env("PYTHONPATH", "src");
+        command
+    };
+    step(
+        "python format",
+        &mut module("ruff", &["format", "--no-cache", "--check", "--quiet", "."]),
+    )?;
+    step(
+        "python lints",
+        &mut module("ruff", &["check", "--no-cache", "--quiet", "."]),
+    )?;
+    step(
+        "python types",
+        module("mypy", &["--no-error-summary"])
+            .arg("--cache-dir")
+            .arg(home.join("mypy")),
+    )?;
+    let mut tests = module("pytest", &["-p", "no:cacheprovider", "-n", "4"]);
+    if env::var_os("TESSERA_BIN").is_none() {
+        step(
+            "server",
+            &mut cargo([
+                "build",
+                "--locked",
+                "--package",
+                "tessera",
+                "--bin",
+                "tessera",
+            ]),
+        )?;
+        tests.env(
+            "TESSERA_BIN",
+            path::absolute(target_dir()?.join("debug/tessera"))?,
+        );
+    }
+    step("python tests", &mut tests)
+}
+
+/// The newest Python on the path, if it is new enough.
+fn python_interpreter() -> Option<&'static str> {
+    ["python3.13", "python3.12", "python3.11", "python3"]
+        .into_iter()
+        .find(|name| {
+            Command::new(name)
+                .args(["-c", "import sys; sys.exit(sys.version_info < (3, 11))"])
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success())
+        })
+}
+
+/// Makes the environment in `home` when it is not there or `pyproject.toml` has changed since; false when
+/// that cannot be done here.
+fn python_environment(interpreter: &str, package: &Path, home: &Path) -> Result<bool> {
+    let wanted =
+        fs::read(package.join("pyproject.toml")).context("gateway/python/pyproject.toml")?;
+    let stamp = home.join("installed.toml");
+    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(true);
+    }
+    // Only what the package depends on: its own modules are read where they are.
+    let install = "import subprocess, sys, tomllib; \
+        project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+        sys.exit(subprocess.call([sys.executable, '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', \
+        *project['dependencies'], *project['optional-dependencies']['dev']]))";
+    let made = Command::new(interpreter)
+        .args(["-m", "venv"])
+        .arg(home)
+        .status()?
+        .success()
+        && Command::new(home.join("bin/python"))
+            .args(["-c", install])
+            .current_dir(package)
+            .status()?
+            .success();
+    if made {
+        fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
+    }
+    Ok(made)
 }
 
 /// Writes a generated report; `risk` is the one there is.
