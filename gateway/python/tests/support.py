@@ -31,7 +31,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[3]
 """The repository."""
 
-PATIENCE = 10.0
+PATIENCE = 25.0
 """Seconds after which a test gives up; every reaction has a time of its own well below."""
 
 
@@ -47,7 +47,7 @@ def binary() -> Path:
     pytest.skip(f"no server at {candidates[0]}: `cargo build --release`, or set TESSERA_BIN")
 
 
-def run(work: Coroutine[Any, Any, T], timeout: float = 30.0) -> T:
+def run(work: Coroutine[Any, Any, T], timeout: float = 60.0) -> T:
     """Runs a test's coroutine to its end."""
 
     async def bounded() -> T:

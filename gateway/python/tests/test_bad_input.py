@@ -8,7 +8,6 @@ with a reason, D a BusinessReject or a report, E nothing.
 from __future__ import annotations
 
 import asyncio
-import datetime
 import itertools
 import struct
 import time
@@ -20,18 +19,10 @@ from typing import Any
 import pytest
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.tls import AlertDescription
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from authority import Authority, client_name, found_venue
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from support import RawClient, Said, Server, framed, header, raw, run, until
 
 from tessera import messages as m
@@ -62,6 +53,7 @@ S1 = 2
 TEST = "TEST"
 NUMBERS = itertools.count()
 NO_SUCH_ORDER = 4_000_000_000
+NO_SUCH_INSTRUMENT = 4_000_000
 
 
 def fresh(name: str) -> str:
@@ -122,36 +114,6 @@ async def hear_reject(
     await still_serves(client)
 
 
-def certificate(
-    directory: Path, *, ca_key: ec.EllipticCurvePrivateKey, issuer: x509.Name, expired: bool = False
-) -> None:
-    """Writes stranger.crt and stranger.key, a client certificate that says it is the trader's."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.datetime.now(datetime.UTC)
-    begin, end = (now - datetime.timedelta(days=9), now - datetime.timedelta(days=1 if expired else -1))
-    subject = x509.Name(
-        [
-            x509.NameAttribute(NameOID.COMMON_NAME, "trader"),
-            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "trade"),
-        ]
-    )
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(begin)
-        .not_valid_after(end)
-        .add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-        .sign(ca_key, hashes.SHA256())
-    )
-    (directory / "stranger.crt").write_bytes(made.public_bytes(Encoding.PEM))
-    (directory / "stranger.key").write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    )
-
-
 async def refused_in_tls(
     server: Server, alert: set[AlertDescription], configure: Callable[[QuicConfiguration], None], alpn: str
 ) -> None:
@@ -171,13 +133,10 @@ def test_row_01_protocol_name(server: Server) -> None:
 
 @pytest.mark.parametrize("kind", ["none", "unknown", "expired"])
 def test_row_01_certificate(server: Server, tmp_path: Path, kind: str) -> None:
-    credentials = server.data / "credentials"
-    ca = x509.load_pem_x509_certificate((credentials / "ca.crt").read_bytes())
-    key = load_pem_private_key((credentials / "ca.key").read_bytes(), None)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    authority = Authority.of(server.data / "credentials")
     if kind == "unknown":
-        key = ec.generate_private_key(ec.SECP256R1())
-    certificate(tmp_path, ca_key=key, issuer=ca.subject, expired=kind == "expired")
+        authority = Authority(ec.generate_private_key(ec.SECP256R1()), authority.name)
+    authority.sign(tmp_path / "stranger", client_name("trader", "trade"), expired=kind == "expired")
 
     def configure(configuration: QuicConfiguration) -> None:
         configuration.certificate = configuration.private_key = None
@@ -198,11 +157,7 @@ def test_row_01_certificate(server: Server, tmp_path: Path, kind: str) -> None:
 
 def test_row_01_a_certificate_of_the_authority_is_let_in(server: Server, tmp_path: Path) -> None:
     # So that the rows above fail for the certificate's fault and not for how this test makes them.
-    credentials = server.data / "credentials"
-    ca = x509.load_pem_x509_certificate((credentials / "ca.crt").read_bytes())
-    key = load_pem_private_key((credentials / "ca.key").read_bytes(), None)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
-    certificate(tmp_path, ca_key=key, issuer=ca.subject)
+    Authority.of(server.data / "credentials").sign(tmp_path / "stranger", client_name("trader", "trade"))
 
     async def work() -> None:
         def configure(configuration: QuicConfiguration) -> None:
@@ -630,7 +585,7 @@ def test_rows_28_to_30_cl_ord_ids(server: Server) -> None:
 
 
 BAD_ORDERS: dict[str, tuple[dict[str, Any], RejectReason, int]] = {
-    "31 instrument": ({"instrument": 4_000_000}, RejectReason.UNKNOWN_INSTRUMENT, 1),
+    "31 instrument": ({"instrument": NO_SUCH_INSTRUMENT}, RejectReason.UNKNOWN_INSTRUMENT, 1),
     "32 negative": ({"price": -1}, RejectReason.BAD_PRICE, 16),
     "33 none": ({"order_qty": 0}, RejectReason.BAD_QTY, 13),
     "34 past": (
@@ -774,15 +729,47 @@ def test_rows_37_and_38_resend_requests_are_not_built(server: Server) -> None:
     run(work())
 
 
-def test_row_39_rate_limit(server: Server) -> None:
+def test_row_39_rate_limit(tmp_path: Path) -> None:
+    found_venue(tmp_path / "data" / "credentials")
+    server = Server(tmp_path / "data")
+
     async def work() -> None:
         client = await raw(server)
         ack = await client.logon(fresh("ROW39"))
-        await leave(client)
-        if ack.rate == 0:
-            pytest.skip("this server has no limit: development credentials, and `serve` has no flag for one")
+        assert (ack.rate, ack.burst, ack.cancel_rate > 0, ack.cancel_burst > 0) == (1_000, 5_000, True, True)
+        number = itertools.count(1)
 
-    run(work())
+        def orders(count: int) -> bytes:
+            """Orders that the engine refuses, in one write."""
+            bad = NO_SUCH_INSTRUMENT
+            return b"".join(
+                encode_frame(order(n, instrument=bad), n) for n in itertools.islice(number, count)
+            )
+
+        # As many as fit, those that come to fit meanwhile, and a few more: they are refused, not queued.
+        client.send(S1, orders(5_000))
+        throttled = None
+        while throttled is None:
+            client.send(S1, orders(200))
+            await asyncio.sleep(0.01)
+            found = [said.message for said in client.said if isinstance(said.message, m.BusinessReject)]
+            throttled = found[0] if found else None
+        assert throttled.reason is RejectReason.THROTTLED
+        assert (throttled.business_reject_reason, throttled.ref_template) == (8, 20)
+        assert 0 < throttled.retry_after < 1_000_000_000
+        # Cancels have a bucket of their own.
+        cancel = next(number)
+        client.send(S1, encode_frame(m.Cancel(cancel, orig_cl_ord_id=NO_SUCH_ORDER), cancel))
+        await client.hear(m.CancelReject, cl_ord_id=cancel)
+        # 1,000 refusals in a row would end the session, but a request fits every millisecond, and that
+        # many do not come within one here: the session goes on.
+        await still_serves(client)
+        await leave(client)
+
+    try:
+        run(work())
+    finally:
+        server.stop()
 
 
 def test_row_40_more_streams_than_quic_allows(server: Server) -> None:

@@ -7,6 +7,7 @@ import itertools
 import json
 import random
 import time
+from typing import Any
 
 import pytest
 from support import Server, raw, run, until
@@ -32,6 +33,7 @@ from tessera.errors import MdRefused
 from tessera.framer import FrameFlags, encode_frame
 from tessera.messages import ChannelHeartbeat, MdReject, MdRequest, Snapshot, Status, Trade
 from tessera.session import Alpn, Received
+from tessera.tls import ExportingConnection
 
 NUMBERS = itertools.count()
 
@@ -246,5 +248,58 @@ def test_what_a_channel_says_about_itself(server: Server) -> None:
         assert fresh == [1, 4]
         client.close()
         await client.wait_closed()
+
+    run(work())
+
+
+class Stingy(ExportingConnection):
+    """A connection that has little room on streams, and can stop giving its peer more."""
+
+    stopped = False
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._local_max_stream_data_uni = 4_096
+
+    def _write_stream_limits(self, *arguments: Any, **named: Any) -> None:
+        if not Stingy.stopped:
+            super()._write_stream_limits(*arguments, **named)
+
+
+def test_a_reader_that_falls_behind_loses_the_book_and_gets_it_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        symbol = f"M{time.time_ns()}"
+        instrument = await fresh_instrument(server, symbol)
+        with monkeypatch.context() as patch:
+            patch.setattr("tessera.connection.ExportingConnection", Stingy)
+            feed = await connect(server)
+        await feed.subscribe(instrument)
+        lost: list[str] = []
+
+        async def watch() -> None:
+            async for event in feed.events:
+                if isinstance(event, Lost):
+                    lost.append(event.why)
+
+        watching = asyncio.create_task(watch())
+        Stingy.stopped = True
+        async with await session(server) as desk:
+            while not any("slowly" in why for why in lost):  # the channel has room for some sixty messages
+                placed = await desk.place(instrument, Side.BUY, 1, 10)
+                await desk.cancel(placed.cl_ord_id)
+            Stingy.stopped = False
+            await desk.place(instrument, Side.BUY, 3, 10)
+            await feed.synced(instrument)
+            expected = await asyncio.to_thread(shown, server, symbol)
+
+            async def same() -> bool:
+                return levels(await feed.synced(instrument)) == expected
+
+            await until(same, f"the mirror is {expected}")
+            await desk.cancel_all()
+        await feed.logout()
+        await watching
 
     run(work())

@@ -314,7 +314,7 @@ def test_orders_of_a_vanished_client_are_cancelled_in_time(server: Server) -> No
             return True
 
         await until(cancelled, "the order at 10 is gone")
-        assert time.monotonic() - begin < 2.4 + 1.0
+        assert time.monotonic() - begin < 2.4 + 3.0  # and a slow disk
         back = await OrderSession.connect(server.address, server.credentials(), name)
         assert (await back.cancel(order_id=stays.order_id)).exec_type is ExecType.CANCELED
         await back.logout()
