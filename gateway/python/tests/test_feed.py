@@ -201,6 +201,27 @@ def test_refusals(server: Server) -> None:
     run(work())
 
 
+def test_another_subscription_on_the_same_feed(server: Server) -> None:
+    async def work() -> None:
+        first, second = await fresh_instrument(server), await fresh_instrument(server)
+        async with await connect(server) as feed, await session(server) as desk:
+            with pytest.raises(MdRefused):
+                await feed.subscribe(4_000_000)
+            await feed.subscribe(first)
+            await desk.place(second, Side.BUY, 1, 10)
+            await feed.subscribe(second)
+            await until(lambda: len(feed.book(second).bids) == 1, "the order shows")
+            with pytest.raises(KeyError):
+                feed.book(first)
+            await feed.subscribe()
+            await desk.place(first, Side.BUY, 1, 10)
+            await until(lambda: len(feed.book(first).bids) == 1, "the order shows")
+            await desk.cancel_all()
+            await until(lambda: not feed.book(first).bids and not feed.book(second).bids, "both are gone")
+
+    run(work())
+
+
 def test_no_book_after_the_connection_is_lost(server: Server) -> None:
     async def work() -> None:
         feed = await connect(server)

@@ -7,8 +7,10 @@ import itertools
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from authority import found_venue
 from support import Server, run, until
 
 from tessera import (
@@ -417,6 +419,10 @@ def test_numbers_survive_a_killed_server(start: Callable[..., Server]) -> None:
         await desk.place(0, Side.BUY, 1, 9)
         state = desk.resume_state()
         server.stop(kill=True)
+        begin = time.monotonic()
+        with pytest.raises(OutcomeUnknown):
+            await desk.place(0, Side.BUY, 1, 8)
+        assert 2.0 < time.monotonic() - begin < 4.0  # 2.4 heartbeats
         server.start()
         back = await OrderSession.connect(server.address, server.credentials(), "DESK", resume=state)
         assert back.resumed is not None
@@ -424,7 +430,7 @@ def test_numbers_survive_a_killed_server(start: Callable[..., Server]) -> None:
         assert (back.resumed.arrived, back.resumed.not_arrived) == ((), ())
         gone = await back.cancel(order_id=placed.order_id)
         assert gone.orig_cl_ord_id == placed.cl_ord_id
-        desk.link.vanish()
+        await desk.logout()
         await back.logout()
 
     run(work())
@@ -484,6 +490,16 @@ def test_nobody_there(server: Server) -> None:
             await OrderSession.connect("127.0.0.1:9", server.credentials(), "NOBODY", timeout=0.3)
         with pytest.raises(ConnectError, match="HOST:PORT"):
             await OrderSession.connect("nowhere", server.credentials(), "NOBODY")
+
+    run(work())
+
+
+def test_certificates_of_another_venue(server: Server, tmp_path: Path) -> None:
+    found_venue(tmp_path / "credentials")
+
+    async def work() -> None:
+        with pytest.raises(ConnectError):
+            await OrderSession.connect(server.address, Credentials.load(tmp_path / "credentials"), "STRANGER")
 
     run(work())
 

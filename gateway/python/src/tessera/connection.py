@@ -45,6 +45,9 @@ SERVER_NAME = "localhost"
 CONNECT_TIMEOUT = 3.0
 """Seconds that a handshake and Logon may take."""
 
+IDLE_TIMEOUT = 180.0
+"""Seconds after which QUIC gives a connection up: three of the longest heartbeats, as the server has it."""
+
 Handler = Callable[[LoggedOn | Received | StreamEnded | Ended], None]
 """Takes the events of a session in their order; it must not block."""
 
@@ -260,6 +263,7 @@ def quic_configuration(credentials: Credentials, alpn: str, server_name: str) ->
     configuration = QuicConfiguration(
         alpn_protocols=[str(alpn)],
         is_client=True,
+        idle_timeout=IDLE_TIMEOUT,
         server_name=server_name,
         supported_versions=[QuicProtocolVersion.VERSION_1],
     )

@@ -99,13 +99,21 @@ class Feed:
     async def subscribe(self, instrument: int | None = None, timeout: float = 10.0) -> None:
         """Subscribes to one instrument, or to all, and waits until the books are known.
 
+        Another call changes what is subscribed to.
+
         Raises:
             MdRefused: the server refused it.
             SessionEnded: the session ended meanwhile.
             TimeoutError: the books are not known after `timeout` seconds.
         """
-        self._market = Market(instrument)
-        self._subscribe()
+        self._error = None
+        market, self._market = self._market, Market(instrument)
+        if self._subscription == 0:
+            self._subscribe()
+        else:
+            # The channel carries every instrument; what is new are the books that are wanted.
+            self._market.next_seq = market.next_seq
+            self._ask(MdRequestKind.SNAPSHOT, instrument)
         wanted = set(self.definitions) if instrument is None else {instrument}
         async with asyncio.timeout(timeout):
             for each in wanted:
@@ -210,15 +218,22 @@ class Feed:
                 self._market.unsynced()  # the new subscription brings them
                 self._subscribe()
             case MdRejectReason.BUSY:
+                if reject.request_id == self._subscription:
+                    self._subscription = 0
                 asyncio.get_running_loop().call_later(BUSY_PAUSE, self._ask_again)
             case reason:
+                if reject.request_id == self._subscription:
+                    self._subscription = 0
                 self._fail(MdRefused(reject.request_id, reason))
 
     def _ask_again(self) -> None:
         for mirror in self._market.mirrors.values():
             mirror.wants_snapshot = not mirror.live
         with contextlib.suppress(NotSent):  # the session may have ended in between; the books are lost then
-            self._request_snapshots()
+            if self._subscription == 0:
+                self._subscribe()
+            else:
+                self._request_snapshots()
 
     def _subscribe(self) -> None:
         self._channel = None
