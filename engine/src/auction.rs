@@ -108,6 +108,10 @@ impl Exchange {
                 taker_cum: Qty::from_lots(self.store.cum(taker) + qty),
             };
             self.emit(trade, sink);
+            if self.accounts.on {
+                self.accounts.fill(maker, qty);
+                self.accounts.fill(taker, qty);
+            }
             self.store.fill(&mut self.books[number], maker, qty);
             self.store.fill(&mut self.books[number], taker, qty);
         }

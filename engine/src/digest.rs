@@ -14,7 +14,7 @@
 //! These hashes find differences between replicas; they do not resist somebody who searches for
 //! collisions. The journal's own chain does that.
 
-use tessera_types::{Event, InstrumentId, Name, Party, Requester};
+use tessera_types::{AccountEvent, Event, InstrumentId, Name, Party, Requester, Scope};
 
 /// Odd constants with no structure: the first digits of the fractional part of pi.
 const KEYS: [u64; 18] = [
@@ -408,5 +408,75 @@ fn event_word(event: &Event) -> u64 {
             head(16, session.get(), 0),
             u64::from(generation.get()) << 32 | u64::from(canceled),
         ]),
+        Event::Account(ref event) => account_word(event),
     }
+}
+
+/// Events about accounts are rare, so nothing is saved on their words.
+#[cold]
+fn account_word(event: &AccountEvent) -> u64 {
+    let scope = |scope: &Scope| match scope {
+        Scope::Account(id) => u64::from(id.get()) << 1,
+        Scope::Session(id) => u64::from(id.get()) << 1 | 1,
+    };
+    let [a, b, c] = event.by().map_or([0; 3], requester);
+    let by = combine([a, b, c]);
+    let words = match *event {
+        AccountEvent::Opened {
+            account, margined, ..
+        } => [1, u64::from(account.get()), u64::from(margined), 0],
+        AccountEvent::CashMoved {
+            account,
+            movement,
+            amount,
+            cash,
+            ..
+        } => [
+            2 | u64::from(movement.code()) << 8,
+            u64::from(account.get()),
+            amount.cast_unsigned(),
+            cash.cast_unsigned(),
+        ],
+        AccountEvent::CreditSet {
+            account, credit, ..
+        } => [3, u64::from(account.get()), credit.cast_unsigned(), 0],
+        AccountEvent::LimitsSet { scope: ref of, .. } => [4, scope(of), 0, 0],
+        AccountEvent::KillSwitched {
+            scope: ref of,
+            on,
+            canceled,
+            ..
+        } => [5, scope(of), u64::from(on), u64::from(canceled)],
+        AccountEvent::MarginSet { instrument, .. } => [6, u64::from(instrument.get()), 0, 0],
+        AccountEvent::MarginBreached {
+            account,
+            margin,
+            funds,
+        } => [
+            7,
+            u64::from(account.get()),
+            margin.cast_unsigned(),
+            funds.cast_unsigned(),
+        ],
+        AccountEvent::MarginRestored {
+            account,
+            margin,
+            funds,
+        } => [
+            8,
+            u64::from(account.get()),
+            margin.cast_unsigned(),
+            funds.cast_unsigned(),
+        ],
+        AccountEvent::RiskStaged { version, rows, .. } => {
+            [9, u64::from(version), u64::from(rows), 0]
+        }
+        AccountEvent::RiskActive { version, rows, .. } => {
+            [10, u64::from(version), u64::from(rows), 0]
+        }
+        AccountEvent::RiskAgeSet { max_age_ns, .. } => [11, max_age_ns, 0, 0],
+        AccountEvent::RiskAged { version, age_ns } => [12, u64::from(version), age_ns, 0],
+    };
+    let [kind, one, two, three] = words;
+    combine([head(18, 0, 0), by, kind, one, two, three])
 }

@@ -12,6 +12,7 @@ use tessera_types::{
     Timestamp,
 };
 
+use crate::accounts::Accounts;
 use crate::auction::AuctionScratch;
 use crate::book::Book;
 use crate::book::order::{Order, Place, flag};
@@ -83,6 +84,7 @@ pub struct Exchange {
     pub(crate) catalogue: Option<Catalogue>,
     pub(crate) last_seq: Seq,
     pub(crate) events: EventsDigest,
+    pub(crate) accounts: Accounts,
     /// Has no influence on anything but time.
     pub(crate) lookahead: Lookahead,
 }
@@ -107,6 +109,7 @@ impl Exchange {
             catalogue: None,
             last_seq: Seq::ZERO,
             events: EventsDigest::default(),
+            accounts: Accounts::default(),
             lookahead: Lookahead::new(config.look_ahead_from),
         }
     }
@@ -123,6 +126,9 @@ impl Exchange {
             self.run_due(now, sink);
         }
         self.clock = now;
+        if self.accounts.on {
+            self.before_command(sink);
+        }
         match &sequenced.command {
             Command::NewOrder(request) => self.on_new_order(request, sink),
             Command::Cancel(request) => self.on_cancel(request, sink),
@@ -141,9 +147,18 @@ impl Exchange {
                 self.reject(header, kind, Subject::Nothing, reason, sink);
             }
             Command::AdvanceTime(_) => {}
+            Command::Account(request) => {
+                self.on_account(request, sequenced.command.kind(), sink);
+            }
+            Command::RiskParams(request) => {
+                self.on_risk_params(request, sequenced.command.kind(), sink);
+            }
         }
         if !self.elected.is_empty() {
             self.enter_elected(sink);
+        }
+        if self.accounts.has_touched() {
+            self.settle_accounts(sink);
         }
         if !self.store.auctions_touched.is_empty() || self.collecting > 0 {
             self.tell_indications(sink);
@@ -359,7 +374,7 @@ impl Exchange {
     /// When the clock next does something, an expiry or the end of an auction: the sequencer journals an `AdvanceTime` then, if it is quiet.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let due = self.next_due();
+        let due = self.next_due().min(self.accounts_due());
         (due != u64::MAX).then(|| Timestamp::from_nanos(due))
     }
 
@@ -404,6 +419,7 @@ impl Exchange {
             folder.word(life.last_cl_ord_id.get());
             folder.word(life.next_server_seq.get());
         }
+        self.accounts.fold(&mut folder);
         folder.finish()
     }
 
@@ -559,6 +575,7 @@ impl Exchange {
     /// Walks every structure and panics at the first thing that does not fit. For tests: slow.
     pub fn check_invariants(&self) {
         self.store.check(&self.books);
+        self.check_accounts_from_scratch();
         assert!(self.elected.is_empty(), "elected stops were left over");
         for book in &self.books {
             let [bid, ask] = [Side::Buy, Side::Sell]

@@ -9,6 +9,7 @@
 //! `book/store` keeps the records together. `view` is what can be asked without changing anything,
 //! `snapshot` the whole state as bytes.
 
+mod accounts;
 mod auction;
 mod book;
 mod contracts;
@@ -27,6 +28,7 @@ mod stops;
 mod view;
 mod volatility;
 
+pub use accounts::{AccountView, PositionView, RiskView};
 pub use exchange::{EngineConfig, Exchange};
 pub use lifecycle::{OrderInput, OrderStatus};
 pub use snapshot::{SNAPSHOT_SCHEMA, SnapshotError};

@@ -49,6 +49,9 @@ impl Exchange {
         if request.instrument.volatility.is_some() {
             self.interruptions.expect_book();
         }
+        if self.accounts.on {
+            self.link_instrument(number as usize);
+        }
         let by = self.requester(header);
         self.emit(Event::InstrumentListed { instrument, by }, sink);
     }

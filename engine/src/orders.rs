@@ -48,13 +48,16 @@ impl Exchange {
     #[inline]
     pub(crate) fn on_new_order<S: EventSink + ?Sized>(&mut self, request: &NewOrder, sink: &mut S) {
         let admitted = self.sessions.admit(&request.header);
+        if self.accounts.on {
+            return self.enter_watched(request, admitted, sink);
+        }
         if admitted.is_err() || !self.rest_plain(request, sink) {
             self.enter_at_length(request, admitted, sink);
         }
     }
 
     #[inline(never)]
-    fn enter_at_length<S: EventSink + ?Sized>(
+    pub(crate) fn enter_at_length<S: EventSink + ?Sized>(
         &mut self,
         request: &NewOrder,
         admitted: Result<(), RejectReason>,
@@ -111,6 +114,9 @@ impl Exchange {
         if self.store.orders.live() >= MAX_ORDERS {
             return Err(RejectReason::TooManyOrders);
         }
+        if self.accounts.on {
+            self.check_accounts(request)?;
+        }
         Ok(())
     }
 
@@ -135,6 +141,9 @@ impl Exchange {
         let number = request.instrument.get() as usize;
         let ext = extension(request, self.books[number].last);
         let slot = self.store.insert(order, ext);
+        if self.accounts.on {
+            self.track_new(slot, request);
+        }
         let event = Event::OrderAccepted {
             party: self.party(slot),
             instrument: request.instrument,
@@ -156,13 +165,16 @@ impl Exchange {
     #[inline]
     pub(crate) fn on_cancel<S: EventSink + ?Sized>(&mut self, request: &Cancel, sink: &mut S) {
         let admitted = self.sessions.admit(&request.header);
+        if self.accounts.on {
+            return self.cancel_watched(request, admitted, sink);
+        }
         if admitted.is_err() || !self.cancel_plain(request, sink) {
             self.cancel_at_length(request, admitted, sink);
         }
     }
 
     #[inline(never)]
-    fn cancel_at_length<S: EventSink + ?Sized>(
+    pub(crate) fn cancel_at_length<S: EventSink + ?Sized>(
         &mut self,
         request: &Cancel,
         admitted: Result<(), RejectReason>,
@@ -214,13 +226,16 @@ impl Exchange {
     #[inline]
     pub(crate) fn on_replace<S: EventSink + ?Sized>(&mut self, request: &Replace, sink: &mut S) {
         let admitted = self.sessions.admit(&request.header);
+        if self.accounts.on {
+            return self.replace_watched(request, admitted, sink);
+        }
         if admitted.is_err() || !self.move_plain(request, sink) {
             self.replace_at_length(request, admitted, sink);
         }
     }
 
     #[inline(never)]
-    fn replace_at_length<S: EventSink + ?Sized>(
+    pub(crate) fn replace_at_length<S: EventSink + ?Sized>(
         &mut self,
         request: &Replace,
         admitted: Result<(), RejectReason>,
@@ -291,6 +306,9 @@ impl Exchange {
         {
             return Err(RejectReason::PostOnly);
         }
+        if self.accounts.on {
+            self.check_change(slot, plan.open, plan.limit)?;
+        }
         Ok(plan)
     }
 
@@ -338,6 +356,9 @@ impl Exchange {
             leaves: Qty::from_lots(open),
         };
         self.emit(event, sink);
+        if self.accounts.open_of(slot).is_some() {
+            self.accounts.set_open(slot, open, limit.unwrap_or(0));
+        }
         if plan.keeps_place() {
             if open < leaves {
                 self.store.shrink(slot, leaves - open);
@@ -513,6 +534,7 @@ impl Exchange {
         request: ClOrdId,
         sink: &mut S,
     ) {
+        self.accounts.close(slot);
         let event = Event::OrderCanceled {
             party: self.party(slot),
             instrument,
@@ -535,6 +557,7 @@ impl Exchange {
         let order = &self.store.orders[slot];
         let queue = &self.store.queues[order.queue];
         let (number, instrument) = (queue.book(), queue.instrument());
+        self.accounts.close(slot);
         let event = Event::OrderExpired {
             party: self.party(slot),
             instrument,
@@ -557,6 +580,7 @@ impl Exchange {
         sink: &mut S,
     ) {
         self.store.shrink(slot, by);
+        self.accounts.shrink(slot, by);
         let instrument = self.store.queues[self.store.orders[slot].queue].instrument();
         let event = Event::OrderReduced {
             party: self.party(slot),

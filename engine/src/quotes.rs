@@ -28,6 +28,9 @@ impl Exchange {
             let kind = CommandKind::MassQuote;
             return self.reject(&request.header, kind, Subject::Nothing, reason, sink);
         }
+        if self.accounts.on {
+            self.refresh_account(request.header.account.get(), sink);
+        }
         for entry in &request.entries {
             match self.check_entry(entry) {
                 Ok(number) => self.quote(number, request, entry, sink),
@@ -146,6 +149,7 @@ impl Exchange {
         }
         if leg.qty.lots() < leaves {
             self.store.shrink(slot, leaves - leg.qty.lots());
+            self.accounts.shrink(slot, leaves - leg.qty.lots());
         }
         self.store.forget_fills(slot);
         self.store.amend(slot, |order, _| {

@@ -291,7 +291,8 @@ impl Builder {
             | Event::MassCanceled { .. }
             | Event::SessionStarted { .. }
             | Event::SessionFenced { .. }
-            | Event::Contract(_) => {}
+            | Event::Contract(_)
+            | Event::Account(_) => {}
         }
     }
 

@@ -339,6 +339,10 @@ impl Exchange {
         };
         self.emit(event, sink);
         taker.prices = Some((taker.prices.map_or(price, |(first, _)| first), price));
+        if self.accounts.on {
+            self.accounts.fill(maker, qty);
+            self.accounts.fill(taker.slot, qty);
+        }
         self.store.fill(&mut self.books[taker.number], maker, qty);
     }
 
@@ -378,6 +382,7 @@ impl Exchange {
                     self.reduce(maker, by, true, none, sink);
                 }
                 taker.leaves -= by;
+                self.accounts.shrink(taker.slot, by);
                 if taker.leaves == 0 {
                     return true;
                 }

@@ -131,6 +131,14 @@ const SECTIONS: &[Section] = &[
         save: Exchange::save_orders,
         restore: Exchange::restore_orders,
     },
+    Section {
+        id: 0x20,
+        name: "accounts",
+        version: 1,
+        needed: false,
+        save: Exchange::save_accounts,
+        restore: Exchange::restore_accounts,
+    },
 ];
 
 impl Exchange {

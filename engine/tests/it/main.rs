@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
 
+mod accounts;
 mod random;
 mod rules;
 mod script;

@@ -567,6 +567,7 @@ impl Bench {
                 format!("level    {side} {price} {qty} ({orders})")
             }
             Event::Contract(ref event) => format!("contract {event:?}"),
+            Event::Account(account) => format!("{account:?}"),
             Event::Level { .. } => return None,
         })
     }

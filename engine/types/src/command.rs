@@ -1,5 +1,6 @@
 //! What may be asked of the engine. Every command is journaled before its effects leave.
 
+use crate::account_command::{AccountAction, AccountCommand, CashMove, RiskAction, RiskParams};
 use crate::contract::{Catalogue, Instrument, Name, Phase, code_enum};
 use crate::contract_command::{Backing, ContractCommand};
 use crate::ids::{
@@ -48,6 +49,10 @@ pub enum Command {
     SetCatalogue(Box<SetCatalogue>),
     /// Something about compute contracts.
     Contract(ContractCommand),
+    /// Money, limits and the kill switch.
+    Account(Box<AccountCommand>),
+    /// A part of a set of risk parameters.
+    RiskParams(Box<RiskParams>),
 }
 
 const _: () = assert!(size_of::<Command>() == 120);
@@ -70,6 +75,23 @@ impl Command {
             Self::AdvanceTime(_) => CommandKind::Time,
             Self::SetCatalogue(_) => CommandKind::Catalogue,
             Self::Contract(c) => c.kind(),
+            Self::Account(c) => match c.action {
+                AccountAction::Open { .. } => CommandKind::Account,
+                AccountAction::Move { movement, .. } => match movement {
+                    CashMove::Deposit => CommandKind::Deposit,
+                    CashMove::Withdraw => CommandKind::Withdraw,
+                },
+                AccountAction::Credit { .. } => CommandKind::Credit,
+                AccountAction::Limits { .. } => CommandKind::Limits,
+                AccountAction::Kill { .. } => CommandKind::Kill,
+                AccountAction::Margin { .. } => CommandKind::Margin,
+            },
+            Self::RiskParams(c) => match c.action {
+                RiskAction::Begin(_) => CommandKind::RiskBegin,
+                RiskAction::Row(_) => CommandKind::RiskRow,
+                RiskAction::Commit(_) => CommandKind::RiskCommit,
+                RiskAction::MaxAge { .. } => CommandKind::RiskAge,
+            },
         }
     }
 
@@ -87,6 +109,8 @@ impl Command {
             Self::SetPhase(c) => Some(&c.header),
             Self::SetCatalogue(c) => Some(&c.header),
             Self::Contract(c) => Some(c.header()),
+            Self::Account(c) => Some(&c.header),
+            Self::RiskParams(c) => Some(&c.header),
             Self::SessionLogon(_) | Self::SessionFence(_) | Self::AdvanceTime(_) => None,
         }
     }

@@ -1,5 +1,6 @@
 //! What the engine answers.
 
+use crate::account_event::AccountEvent;
 use crate::contract::{Phase, code_enum};
 use crate::contract_event::ContractEvent;
 use crate::ids::{
@@ -397,6 +398,8 @@ pub enum Event {
     },
     /// Something that only contracts know.
     Contract(ContractEvent),
+    /// Something about an account, a limit or the risk parameters.
+    Account(AccountEvent),
 }
 
 const _: () = assert!(size_of::<Event>() == 120);

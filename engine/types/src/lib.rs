@@ -7,6 +7,8 @@
 //! engine ([`contract_command`] about compute contracts); [`event`] is what the engine answers; [`reject`] says no; [`wire`] is the byte codec of
 //! journal payloads and the only place that names bincode.
 
+pub mod account_command;
+pub mod account_event;
 pub mod command;
 pub mod contract;
 pub mod contract_command;
@@ -17,6 +19,11 @@ pub mod reject;
 pub mod units;
 pub mod wire;
 
+pub use account_command::{
+    AccountAction, AccountCommand, CashMove, Limits, MarginSpec, RiskAction, RiskBegin, RiskCommit,
+    RiskParams, RiskRow, RiskStep, Scope,
+};
+pub use account_event::AccountEvent;
 pub use command::{
     AdvanceTime, Cancel, ClientHeader, Command, ExecInst, FenceReason, ListInstrument, MassCancel,
     MassQuote, NewOrder, OrdType, OrderTarget, QuoteEntry, Reduce, Replace, SelfMatch, Sequenced,

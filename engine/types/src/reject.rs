@@ -119,6 +119,46 @@ code_enum! {
         Colo = 56, "colo";
         /// More than the buyer pays.
         Price = 57, "price";
+        /// No such account is kept.
+        UnknownAccount = 80, "unknown_account";
+        /// The account has too little cash for that.
+        InsufficientFunds = 81, "insufficient_funds";
+        /// Cash and credit are less than the margin would be.
+        InsufficientMargin = 82, "insufficient_margin";
+        /// The instrument has neither a row of risk parameters nor a flat margin.
+        NotMargined = 83, "not_margined";
+        /// Position and open orders of the account would exceed 2^28 lots, or 1,024 instruments.
+        LotsLimit = 84, "lots_limit";
+        /// The price is beyond the collar.
+        PriceCollar = 85, "price_collar";
+        /// More than one order may have.
+        OrderQtyLimit = 86, "order_qty_limit";
+        /// Worth more than one order may be.
+        OrderValueLimit = 87, "order_value_limit";
+        /// More than all open orders may have together.
+        OpenQtyLimit = 88, "open_qty_limit";
+        /// Worth more than all open orders may be together.
+        OpenValueLimit = 89, "open_value_limit";
+        /// The weighted position could become larger than it may.
+        PositionLimit = 90, "position_limit";
+        /// The same order again within too short a time.
+        DuplicateOrder = 91, "duplicate_order";
+        /// The kill switch is on.
+        Killed = 92, "killed";
+        /// No set of risk parameters of this version was announced.
+        RiskNotBegun = 93, "risk_not_begun";
+        /// A row of risk parameters breaks a rule; the announced set is refused whole.
+        RiskRow = 94, "risk_row";
+        /// A row's margin steps further from the set in force than the limit.
+        RiskStep = 95, "risk_step";
+        /// An earlier row of the set was refused.
+        RiskRefused = 96, "risk_refused";
+        /// The number of rows is not the announced one.
+        RiskRows = 97, "risk_rows";
+        /// The hash of the rows is not that of the set.
+        RiskHash = 98, "risk_hash";
+        /// A product in use has a row in force and none in the set.
+        RiskMissingRow = 99, "risk_missing_row";
     }
 }
 
@@ -169,5 +209,27 @@ code_enum! {
         Award = 21, "award";
         /// A bid for the rest of leases.
         Preempt = 22, "preempt";
+        /// Keep an account.
+        Account = 50, "account";
+        /// Pay in.
+        Deposit = 51, "deposit";
+        /// Pay out.
+        Withdraw = 52, "withdraw";
+        /// Set an account's credit.
+        Credit = 53, "credit";
+        /// Set pre-trade limits.
+        Limits = 54, "limits";
+        /// Put a kill switch on or off.
+        Kill = 55, "kill";
+        /// Say how an instrument is margined.
+        Margin = 56, "margin";
+        /// Announce a set of risk parameters.
+        RiskBegin = 57, "risk_begin";
+        /// A row of it.
+        RiskRow = 58, "risk_row";
+        /// Put it in force.
+        RiskCommit = 59, "risk_commit";
+        /// Say when a set is old.
+        RiskAge = 60, "risk_age";
     }
 }

@@ -381,6 +381,11 @@ pub fn reports(
             admin(record, by, instrument, &mut send);
         }
         Event::CatalogueSet { by, .. } => admin(record, by, NO_INSTRUMENT, &mut send),
+        Event::Account(event) => {
+            if let Some(by) = event.by() {
+                admin(record, *by, NO_INSTRUMENT, &mut send);
+            }
+        }
         Event::AuctionCleared { .. }
         | Event::Indicative { .. }
         | Event::SessionStarted { .. }
@@ -511,7 +516,18 @@ fn rejection(record: &EventRecord) -> Option<Report> {
         | CommandKind::Pool
         | CommandKind::Attest
         | CommandKind::Limit
-        | CommandKind::Award => Report::Admin(AdminReply {
+        | CommandKind::Award
+        | CommandKind::Account
+        | CommandKind::Deposit
+        | CommandKind::Withdraw
+        | CommandKind::Credit
+        | CommandKind::Limits
+        | CommandKind::Kill
+        | CommandKind::Margin
+        | CommandKind::RiskBegin
+        | CommandKind::RiskRow
+        | CommandKind::RiskCommit
+        | CommandKind::RiskAge => Report::Admin(AdminReply {
             cl_ord_id,
             reason: Some(reason),
             instrument: NO_INSTRUMENT,

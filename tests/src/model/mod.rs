@@ -290,6 +290,9 @@ impl Model {
                 self.print_depth(instrument, levels.unwrap_or(usize::MAX));
                 Ok(())
             }
+            ScriptCommand::Account { .. } | ScriptCommand::Risk(_) | ScriptCommand::Accounts => {
+                panic!("accounts have a model of their own, in engine/tests/it/accounts.rs")
+            }
             ScriptCommand::Orders { party, instrument } => {
                 let instrument = match instrument {
                     Some(name) => Some(self.instrument(Some(&name))?),

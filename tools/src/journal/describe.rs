@@ -1,6 +1,7 @@
 //! Commands and journal records as JSON, field by field, in the words of the code.
 
 use super::contracts;
+use super::describe_accounts;
 use serde_json::{Value, json};
 use tessera_journal::{Body, Record, hex, kind_name};
 use tessera_types::{
@@ -119,6 +120,8 @@ pub(super) fn command_json(command: &Command) -> Value {
                 "factor": row.factor,
             })).collect::<Vec<_>>(),
         }),
+        Command::Account(request) => describe_accounts::account(&request.action),
+        Command::RiskParams(request) => describe_accounts::risk(&request.action),
     };
     if let Some(header) = command.header() {
         identity(header, &mut object);

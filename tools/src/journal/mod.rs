@@ -4,6 +4,7 @@ mod attest;
 pub(crate) mod commands;
 mod contracts;
 mod describe;
+mod describe_accounts;
 mod diff;
 mod dump;
 mod export;

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use tessera_types::contract::{Instrument, Phase};
 use tessera_types::{
-    Cancel, ClOrdId, NewOrder, Price, QuoteEntry, Reduce, RejectReason, Replace, SelfMatch, Side,
-    Timestamp,
+    AccountAction, Cancel, CashMove, ClOrdId, NewOrder, Price, QuoteEntry, Reduce, RejectReason,
+    Replace, RiskAction, SelfMatch, Side, Timestamp,
 };
 
 /// A name as the script writes it, 1 to 64 bytes; borrowed from the line unless it had escapes.
@@ -119,6 +119,19 @@ pub enum ScriptCommand<'a> {
         /// Instrument filter.
         instrument: Option<Text<'a>>,
     },
+    /// Money, limits, kill switch, margin of an instrument. Account and instrument in it are zero.
+    Account {
+        /// Whose account.
+        party: Option<Text<'a>>,
+        /// Which instrument.
+        instrument: Option<Text<'a>>,
+        /// The rest.
+        action: AccountAction,
+    },
+    /// A part of a set of risk parameters.
+    Risk(RiskAction),
+    /// Ask for the accounts.
+    Accounts,
 }
 
 /// One entry of a mass quote; its instrument number is zero, the name counts. An entry that is bad
@@ -156,6 +169,30 @@ pub enum Op {
     Depth,
     /// Ask for the live orders.
     Orders,
+    /// Keep an account.
+    Account,
+    /// Pay in.
+    Deposit,
+    /// Pay out.
+    Withdraw,
+    /// Set a credit.
+    Credit,
+    /// Set pre-trade limits.
+    Limits,
+    /// Put a kill switch on or off.
+    Kill,
+    /// Say how an instrument is margined.
+    Margin,
+    /// Announce risk parameters.
+    RiskBegin,
+    /// A row of them.
+    RiskRow,
+    /// Put them in force.
+    RiskCommit,
+    /// Say when they are old.
+    RiskAge,
+    /// Ask for the accounts.
+    Accounts,
 }
 
 impl Op {
@@ -172,6 +209,18 @@ impl Op {
         Self::Time,
         Self::Depth,
         Self::Orders,
+        Self::Account,
+        Self::Deposit,
+        Self::Withdraw,
+        Self::Credit,
+        Self::Limits,
+        Self::Kill,
+        Self::Margin,
+        Self::RiskBegin,
+        Self::RiskRow,
+        Self::RiskCommit,
+        Self::RiskAge,
+        Self::Accounts,
     ];
 
     /// The word of the script.
@@ -189,6 +238,18 @@ impl Op {
             Self::Time => "time",
             Self::Depth => "depth",
             Self::Orders => "orders",
+            Self::Account => "account",
+            Self::Deposit => "deposit",
+            Self::Withdraw => "withdraw",
+            Self::Credit => "credit",
+            Self::Limits => "limits",
+            Self::Kill => "kill",
+            Self::Margin => "margin",
+            Self::RiskBegin => "risk_begin",
+            Self::RiskRow => "risk_row",
+            Self::RiskCommit => "risk_commit",
+            Self::RiskAge => "risk_age",
+            Self::Accounts => "accounts",
         }
     }
 
@@ -204,6 +265,24 @@ impl ScriptCommand<'_> {
     #[must_use]
     pub const fn op(&self) -> Op {
         match self {
+            Self::Account { action, .. } => match action {
+                AccountAction::Open { .. } => Op::Account,
+                AccountAction::Move { movement, .. } => match movement {
+                    CashMove::Deposit => Op::Deposit,
+                    CashMove::Withdraw => Op::Withdraw,
+                },
+                AccountAction::Credit { .. } => Op::Credit,
+                AccountAction::Limits { .. } => Op::Limits,
+                AccountAction::Kill { .. } => Op::Kill,
+                AccountAction::Margin { .. } => Op::Margin,
+            },
+            Self::Risk(action) => match action {
+                RiskAction::Begin(_) => Op::RiskBegin,
+                RiskAction::Row(_) => Op::RiskRow,
+                RiskAction::Commit(_) => Op::RiskCommit,
+                RiskAction::MaxAge { .. } => Op::RiskAge,
+            },
+            Self::Accounts => Op::Accounts,
             Self::Instrument(_) => Op::Instrument,
             Self::New { .. } => Op::New,
             Self::Cancel { .. } => Op::Cancel,
@@ -235,7 +314,12 @@ impl ScriptCommand<'_> {
             | Self::Replace { .. }
             | Self::MassCancel { .. }
             | Self::Time
+            | Self::Risk(_)
+            | Self::Accounts
             | Self::Orders { .. } => false,
+            Self::Account {
+                instrument, action, ..
+            } => matches!(action, AccountAction::Margin { .. }) && instrument.is_none(),
         }
     }
 }

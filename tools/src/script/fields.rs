@@ -39,12 +39,20 @@ fields! {
     MinPrice = "min_price", MaxPrice = "max_price", MaxQty = "max_qty", Protect = "protect",
     Algo = "algo", MinAlloc = "min_alloc", TopMin = "top_min", TopMax = "top_max",
     FifoPct = "fifo_pct", ViBand = "vi_band", ViNs = "vi_ns", Indicative = "indicative",
+    Margined = "margined", Amount = "amount", CollarBps = "collar_bps", MaxValue = "max_value",
+    MaxOpenQty = "max_open_qty", MaxOpenValue = "max_open_value", MaxPosition = "max_position",
+    DuplicateNs = "duplicate_ns", On = "on", Product = "product",
+    InitialMarginBps = "initial_margin_bps", Version = "version", Rows = "rows", Model = "model",
+    Seed = "seed", Scenarios = "scenarios", StepLimitBps = "step_limit_bps",
+    InputHash = "input_hash", Losses = "losses", Liquidity = "liquidity",
+    Concentration = "concentration", Delivery = "delivery", TableHash = "table_hash",
+    MaxAgeNs = "max_age_ns",
 }
 
-const _: () = assert!(Field::COUNT <= 64, "Fields::present is a u64");
+const _: () = assert!(Field::COUNT <= 128, "Fields::present is a u128");
 
 impl Field {
-    const fn bit(self) -> u64 {
+    const fn bit(self) -> u128 {
         1 << self as u8
     }
 }
@@ -53,7 +61,7 @@ impl Field {
 #[derive(Debug)]
 pub(super) struct Fields<'a> {
     values: [Option<&'a str>; Field::COUNT],
-    present: u64,
+    present: u128,
     /// A field that no command knows, or one that is there twice.
     bad: bool,
 }
@@ -146,7 +154,7 @@ impl<'de> Deserialize<'de> for Key {
 #[derive(Debug)]
 pub(super) struct Form<'f, 'a> {
     fields: &'f Fields<'a>,
-    known: u64,
+    known: u128,
     missing: bool,
     bad: bool,
 }

@@ -7,7 +7,8 @@
 //!
 //! Read [`command`] first, then `parse`, then `fields` for the JSON underneath.
 
-pub mod command;
+pub mod accounts;
+mod command;
 mod fields;
 mod parse;
 mod resolve;

@@ -8,6 +8,7 @@ use tessera_types::{
     TimeInForce, Timestamp,
 };
 
+use super::accounts;
 use super::command::{BadLine, Op, ScriptCommand, ScriptLine, ScriptQuote};
 use super::fields::{Field, Fields, Form, integer, string};
 
@@ -67,6 +68,7 @@ pub fn parse_line(line: &[u8]) -> Result<Option<ScriptLine<'_>>, BadLine> {
             party: form.name(Field::Party),
             instrument: form.name(Field::Instrument),
         }),
+        op => accounts::read(op, &mut form),
     };
     match (form.verdict(), command) {
         (Ok(()), Some(command)) => Ok(Some(ScriptLine { time, command })),

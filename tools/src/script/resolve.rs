@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use tessera_types::{
-    AccountId, ClientHeader, Command, InstrumentId, ListInstrument, MassCancel, MassQuote,
-    QuoteEntry, RejectReason, SetPhase,
+    AccountAction, AccountCommand, AccountId, ClientHeader, Command, InstrumentId, ListInstrument,
+    MassCancel, MassQuote, QuoteEntry, RejectReason, RiskParams, Scope, SetPhase,
 };
 
 use super::command::{ScriptCommand, ScriptQuote};
@@ -185,11 +185,55 @@ impl Resolver {
                 phase,
                 ref_price,
             }),
-            ScriptCommand::Time | ScriptCommand::Depth { .. } | ScriptCommand::Orders { .. } => {
+            ScriptCommand::Account {
+                party,
+                instrument,
+                action,
+            } => {
+                let action =
+                    self.account_action(party.as_deref(), instrument.as_deref(), action)?;
+                Command::Account(Box::new(AccountCommand {
+                    header: ClientHeader::default(),
+                    action,
+                }))
+            }
+            ScriptCommand::Risk(action) => Command::RiskParams(Box::new(RiskParams {
+                header: ClientHeader::default(),
+                action,
+            })),
+            ScriptCommand::Time
+            | ScriptCommand::Depth { .. }
+            | ScriptCommand::Orders { .. }
+            | ScriptCommand::Accounts => {
                 return Ok(None);
             }
         };
         Ok(Some(command))
+    }
+
+    fn account_action(
+        &mut self,
+        party: Option<&str>,
+        name: Option<&str>,
+        mut action: AccountAction,
+    ) -> Result<AccountAction, RejectReason> {
+        let of_party = party.map(|party| self.account(party));
+        match &mut action {
+            AccountAction::Open { account, .. }
+            | AccountAction::Move { account, .. }
+            | AccountAction::Credit { account, .. }
+            | AccountAction::Limits {
+                scope: Scope::Account(account),
+                ..
+            }
+            | AccountAction::Kill {
+                scope: Scope::Account(account),
+                ..
+            } => *account = of_party.unwrap_or_default(),
+            AccountAction::Margin { instrument, .. } => *instrument = self.instrument(name)?,
+            AccountAction::Limits { .. } | AccountAction::Kill { .. } => {}
+        }
+        Ok(action)
     }
 
     /// An entry whose instrument is unknown is refused alone.

@@ -355,6 +355,7 @@ impl Core {
                 }
                 all_shards
             }
+            Event::Account(event) => event.by().map_or(0, |by| self.shard_bit(by.session)),
             Event::AuctionCleared { .. } | Event::Indicative { .. } | Event::Level { .. } => MARKET,
         }
     }

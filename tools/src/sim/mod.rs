@@ -2,6 +2,7 @@
 
 mod lines;
 mod render;
+mod render_accounts;
 mod runner;
 
 use std::ffi::OsStr;

@@ -203,6 +203,7 @@ impl Printer {
                 .num("price", price)
                 .num("qty", qty)
                 .num("orders", orders),
+            Event::Account(ref event) => return self.account_event(out, event, names),
             Event::Contract(_)
             | Event::CatalogueSet { .. }
             | Event::SessionStarted { .. }
@@ -270,7 +271,7 @@ impl Printer {
         line.close();
     }
 
-    fn open<'o>(&mut self, out: &'o mut String, event: &'static str) -> Line<'o> {
+    pub(super) fn open<'o>(&mut self, out: &'o mut String, event: &'static str) -> Line<'o> {
         self.seq += 1;
         out.push_str("{\"ev\":\"");
         out.push_str(event);
@@ -281,7 +282,7 @@ impl Printer {
 
 /// One event line being written.
 #[must_use]
-struct Line<'o>(&'o mut String);
+pub(super) struct Line<'o>(&'o mut String);
 
 impl Line<'_> {
     fn key(&mut self, key: &'static str) {
@@ -290,7 +291,7 @@ impl Line<'_> {
         self.0.push_str("\":");
     }
 
-    fn num(mut self, key: &'static str, value: impl Display) -> Self {
+    pub(super) fn num(mut self, key: &'static str, value: impl Display) -> Self {
         self.key(key);
         // Writing to a string cannot fail.
         let _ = write!(self.0, "{value}");
@@ -298,7 +299,7 @@ impl Line<'_> {
     }
 
     /// A string that needs no escapes.
-    fn word(mut self, key: &'static str, value: &'static str) -> Self {
+    pub(super) fn word(mut self, key: &'static str, value: &'static str) -> Self {
         self.key(key);
         self.0.push('"');
         self.0.push_str(value);
@@ -313,7 +314,7 @@ impl Line<'_> {
     }
 
     /// A value that is JSON text already.
-    fn raw(mut self, key: &'static str, json: &str) -> Self {
+    pub(super) fn raw(mut self, key: &'static str, json: &str) -> Self {
         self.key(key);
         self.0.push_str(json);
         self
@@ -332,7 +333,7 @@ impl Line<'_> {
         self
     }
 
-    fn close(self) {
+    pub(super) fn close(self) {
         self.0.push_str("}\n");
     }
 }

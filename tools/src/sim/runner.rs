@@ -122,6 +122,10 @@ impl Runner {
                 });
                 Outcome::Fine
             }
+            ScriptCommand::Accounts => {
+                self.answer(time, out, None, Self::accounts);
+                Outcome::Fine
+            }
             ScriptCommand::Time => {
                 self.answer(time, out, None, |_, _| {});
                 Outcome::Fine
@@ -171,7 +175,8 @@ impl Runner {
                 self.printer.event(out, event, context);
             }
         }
-        if implicit && refused(&self.events) {
+        // With accounts there is more to an exchange than its instruments, so it is not begun anew.
+        if implicit && refused(&self.events) && self.exchange.risk_params().is_none() {
             self.forget_implicit();
         }
         if self.events.iter().any(is_malformed) {
@@ -255,6 +260,16 @@ impl Runner {
         orders.sort_unstable_by_key(|order| order.cl_ord_id);
         for order in &orders {
             self.printer.order(out, &self.names, order);
+        }
+    }
+
+    /// One line per account, by name.
+    fn accounts(&mut self, out: &mut String) {
+        let mut accounts: Vec<_> = self.exchange.accounts().collect();
+        let names = &self.names;
+        accounts.sort_by(|a, b| names.party_json(a.account).cmp(names.party_json(b.account)));
+        for account in &accounts {
+            self.printer.account(out, names, account);
         }
     }
 

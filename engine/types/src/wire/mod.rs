@@ -27,7 +27,9 @@
 //! | 0x23 | `SetCatalogue` | varies |
 //! | 0x24 | `ListInstrument` with rules of trading | varies: as 0x20, and 17 |
 //! | 0x30 to 0x4f | compute contracts | see [`contracts::kind`] |
+//! | 0x50 to 0x6f | accounts and risk parameters | see `accounts.rs` |
 
+mod accounts;
 pub mod contracts;
 
 pub use bincode::{Decode, Encode};
@@ -306,6 +308,8 @@ pub fn encode_command(
             kind::SET_CATALOGUE
         }
         Command::Contract(c) => contracts::encode(c, out)?,
+        Command::Account(c) => accounts::encode_account(c, out)?,
+        Command::RiskParams(c) => accounts::encode_risk(c, out)?,
     };
     let len = out.len() - start;
     if len > MAX_PAYLOAD {
@@ -407,6 +411,7 @@ pub fn decode_command(kind: u8, time: Timestamp, payload: &[u8]) -> Result<Comma
             }))
         }
         0x30..=0x4f => contracts::decode(kind, payload)?,
+        kind if accounts::KINDS.contains(&kind) => accounts::decode(kind, payload)?,
         other => return Err(DecodeError::UnknownKind(other)),
     })
 }
