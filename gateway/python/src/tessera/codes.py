@@ -119,6 +119,22 @@ class EndReason(OpenCode):
     """Its time came."""
     DAY = 14
     """The instrument closed."""
+    INVENTORY = 20
+    """The pool or lease behind it has fewer units."""
+    ATTESTATION = 21
+    """The attestation of the pool behind it ran out."""
+    LOST = 22
+    """Another quote was taken."""
+    RFQ_ENDED = 23
+    """The request it answered has ended."""
+    NO_MATCH = 24
+    """Nobody quoted."""
+    NOT_AWARDED = 25
+    """No quote was taken."""
+    INFEASIBLE = 26
+    """There is no such block, or nothing to preempt."""
+    WINDOW = 27
+    """The window of the contract began."""
 
 
 class ExecType(Code):
@@ -456,6 +472,33 @@ class RejectReason(OpenCode):
     BUSY = 28
     THROTTLED = 29
     NOT_PERMITTED = 30
+    NO_CONTRACT = 31
+    UNKNOWN_POOL = 32
+    WRONG_POOL = 33
+    DUPLICATE_POOL = 34
+    DUPLICATE_DEVICE = 35
+    INVENTORY = 36
+    LIMIT = 37
+    TOO_MANY_LEGS = 38
+    TOO_MANY_CONTRACTS = 39
+    NO_EFFICIENCY = 40
+    TOO_MANY_QUOTES = 41
+    TOO_MUCH_WORK = 42
+    TOO_MANY_DOMAINS = 43
+    RECLAIMABLE = 44
+    NOT_RECLAIMABLE = 45
+    UNKNOWN_LEASE = 46
+    WRONG_LEASE = 47
+    WRONG_KIND = 48
+    SELF = 49
+    ISOLATION = 50
+    NOTICE = 51
+    EXCLUDE = 52
+    SCORE = 53
+    AGE = 54
+    STAKE = 55
+    COLO = 56
+    PRICE = 57
 
 
 class CloseCode(OpenCode):
