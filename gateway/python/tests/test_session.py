@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import pytest
@@ -257,4 +258,30 @@ def test_bytes_that_are_no_frames_end_the_session() -> None:
     session = active()
     session.receive(0, b"\xff" * 16, end=False, now=0.0)
     assert sent(session) == [Close(CloseCode.BAD_HEADER)]
+    assert session.state is State.CLOSED
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_whatever_a_server_sends_a_session_ends_or_goes_on(seed: int) -> None:
+    chance = random.Random(seed)
+    session = active()
+    spoken = [
+        ACK,
+        EVENTS,
+        REPORT,
+        m.Logout(),
+        m.TestRequest(1),
+        m.Heartbeat(),
+        m.StreamStart(StreamKind.ANSWER, 0, 0, 1, 3, 0),
+    ]
+    for step in range(60):
+        data = bytearray(encode_frame(chance.choice(spoken), chance.choice([0, 7, 8])))
+        if chance.random() < 0.3:
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        cut = chance.randrange(len(data)) if chance.random() < 0.3 else len(data)
+        session.receive(chance.choice([0, 3, 7]), bytes(data[:cut]), chance.random() < 0.05, step / 10)
+        session.tick(step / 10)
+        sent(session)
+    told(session)
+    session.connection_lost("gone", None)
     assert session.state is State.CLOSED
