@@ -10,11 +10,9 @@ from tessera import (
     CancelRejected,
     ExecInst,
     OrderSession,
-    SessionEnded,
     Side,
     TesseraError,
 )
-from tessera.codes import LogoutReason
 
 
 async def main() -> None:
@@ -30,15 +28,8 @@ async def main() -> None:
     session.link.vanish()  # no Logout, no close: as if this machine had lost its network
     cut = time.monotonic()
 
-    while True:
-        try:
-            session = await OrderSession.connect(address(), credentials(), name)
-            break
-        except SessionEnded as ended:
-            # Until the server misses us, our name is taken.
-            if ended.logout is not LogoutReason.DUPLICATE_SESSION:
-                raise
-            await asyncio.sleep(0.1)
+    # Until the server misses us, our name is taken.
+    session = await OrderSession.connect(address(), credentials(), name, patience=5.0)
     print(f"back after {time.monotonic() - cut:.1f} s")
     async with session:
         try:

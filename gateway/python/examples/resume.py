@@ -4,27 +4,8 @@ import asyncio
 
 from common import address, credentials, explain, session_name
 
-from tessera import CancelOnDisconnect, OrderSession, OutcomeUnknown, SessionEnded, Side, TesseraError
-from tessera.codes import LogoutReason
+from tessera import CancelOnDisconnect, OrderSession, OutcomeUnknown, Side, TesseraError
 from tessera.messages import NewOrderSingle
-from tessera.orders import Resume
-
-
-async def reconnect(resume: Resume) -> OrderSession:
-    """Logs on again, as often as it takes until the server has noticed that we were gone."""
-    while True:
-        try:
-            return await OrderSession.connect(
-                address(),
-                credentials(),
-                resume.name,
-                cancel_on_disconnect=CancelOnDisconnect.NONE,
-                resume=resume,
-            )
-        except SessionEnded as ended:
-            if ended.logout is not LogoutReason.DUPLICATE_SESSION:
-                raise
-            await asyncio.sleep(0.1)
 
 
 async def main() -> None:
@@ -50,7 +31,15 @@ async def main() -> None:
         except OutcomeUnknown as unknown:
             print(f"no answer: {unknown}")
 
-    session = await reconnect(state)
+    # The name is taken until the server has missed us.
+    session = await OrderSession.connect(
+        address(),
+        credentials(),
+        state.name,
+        cancel_on_disconnect=CancelOnDisconnect.NONE,
+        resume=state,
+        patience=5.0,
+    )
     resumed = session.resumed
     assert resumed is not None
     print(f"arrived: {len(resumed.arrived)}, never arrived: {len(resumed.not_arrived)}")

@@ -380,18 +380,12 @@ def test_resume_knows_what_arrived_and_what_did_not(server: Server) -> None:
         with pytest.raises(OutcomeUnknown):
             await lost
 
-        async def connect() -> OrderSession | None:
-            try:
-                return await OrderSession.connect(server.address, server.credentials(), name, resume=state)
-            except SessionEnded as ended:
-                if ended.logout is not LogoutReason.DUPLICATE_SESSION:
-                    raise
-                await asyncio.sleep(0.1)
-                return None
-
-        back = None
-        while back is None:
-            back = await connect()
+        with pytest.raises(SessionEnded) as taken:
+            await OrderSession.connect(server.address, server.credentials(), name, resume=state)
+        assert taken.value.logout is LogoutReason.DUPLICATE_SESSION
+        back = await OrderSession.connect(
+            server.address, server.credentials(), name, resume=state, patience=10.0
+        )
         assert back.resumed is not None
         assert not back.resumed.new_epoch
         assert [r.cl_ord_id for r in back.resumed.not_arrived] == [unsent.cl_ord_id]

@@ -15,6 +15,7 @@ from tessera.codes import (
     ExecInst,
     ExecType,
     KillAction,
+    LogoutReason,
     MassActionScope,
     OrdType,
     RejectReason,
@@ -66,6 +67,10 @@ Answer = ExecutionReport | MassActionReport
 
 OrderEvent = ExecutionReport | CancelReject | MassActionReport | BusinessReject | Reject
 """What the exchange says about orders."""
+
+
+NAME_TAKEN_PAUSE = 0.1
+"""Seconds between two attempts to log on with a name that is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +152,7 @@ class OrderSession:
         cancel_grace_ms: int = 0,
         take_over: bool = False,
         resume: Resume | None = None,
+        patience: float = 0.0,
         server_name: str = SERVER_NAME,
         timeout: float = CONNECT_TIMEOUT,
     ) -> Self:
@@ -154,12 +160,13 @@ class OrderSession:
 
         `heartbeat` is in seconds, 1 to 60: orders of a vanished client are cancelled after 2.4 heartbeats
         and `cancel_grace_ms` milliseconds. `resume` is what `resume_state` gave on the connection before.
+        `patience` is for how many seconds to try again while the name is taken: after a lost connection the
+        server keeps it until it has missed us, 2.4 heartbeats of that connection.
 
         Raises:
             ConnectError: nobody answers at the address, or the certificates do not fit.
             SessionEnded: the server refused the Logon; its `logout` says why.
         """
-        session = cls(name, account)
         config = SessionConfig(
             name=name,
             heartbeat=heartbeat,
@@ -169,10 +176,19 @@ class OrderSession:
             epoch=resume.epoch if resume else 0,
             next_server_seq=resume.next_server_seq if resume else 0,
         )
-        link = await open_link(
-            address, credentials, config, Alpn.ORDERS, session._on_event, server_name, timeout
-        )
-        session._link = link
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + patience
+        while True:
+            session = cls(name, account)
+            try:
+                session._link = await open_link(
+                    address, credentials, config, Alpn.ORDERS, session._on_event, server_name, timeout
+                )
+                break
+            except SessionEnded as ended:
+                if ended.logout is not LogoutReason.DUPLICATE_SESSION or loop.time() >= give_up:
+                    raise
+                await asyncio.sleep(NAME_TAKEN_PAUSE)
         ack = session.ack
         session._last_cl_ord_id = ack.last_cl_ord_id
         if resume is not None:
@@ -488,7 +504,7 @@ def _gateway_error(reject: BusinessReject) -> GatewayRefused:
 
 
 def _as_agreed(error: SessionEnded) -> bool:
-    return error.logout is not None and error.logout == 0
+    return error.logout is LogoutReason.NORMAL
 
 
 def _unknown(error: Exception) -> OutcomeUnknown:
