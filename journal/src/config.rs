@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tessera_types::Timestamp;
+use tessera_types::{Seq, Timestamp};
 
 use crate::segment::{MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, is_segment_size};
 
@@ -32,6 +32,10 @@ pub struct Config {
     pub signer: Option<Arc<dyn Signer>>,
     /// What moves `durable`.
     pub commit: CommitRule,
+    /// The last command in a snapshot that the caller has read, checked and will go on from; 0 for none.
+    /// Of the segments that hold nothing behind it a start checks file, header, number, watermark and
+    /// border, and leaves the records unread.
+    pub covered: Seq,
     /// Names that may stand beside a new journal in its directory.
     pub companions: Vec<String>,
     /// Identity of a journal that is made; random if nothing is given.
@@ -53,6 +57,7 @@ impl Default for Config {
             activate_rules: None,
             signer: None,
             commit: CommitRule::default(),
+            covered: Seq::ZERO,
             companions: COMPANIONS.map(str::to_owned).to_vec(),
             identity: None,
             wall_clock: system_clock,

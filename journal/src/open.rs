@@ -69,7 +69,9 @@ pub struct RecoveryReport {
     pub watermark_seq: Seq,
     /// Segments that were there.
     pub segments: usize,
-    /// Records in them.
+    /// Those of them whose records were left unread, since [`Config::covered`] holds them.
+    pub segments_unread: usize,
+    /// Records in the others.
     pub counts: Counts,
     /// Which journal this is.
     pub cluster_id: [u8; 16],
@@ -236,6 +238,7 @@ impl Journal {
             Look {
                 check_chain: true,
                 known_seq,
+                covered: config.covered,
                 live: None,
             },
             &mut |_, _| ControlFlow::Continue(()),
@@ -288,17 +291,42 @@ impl Replay {
     /// there was at the start. Returns what `visit` broke with.
     ///
     /// # Errors
-    /// [`ScanError`] if the files cannot be read any more.
+    /// [`ScanError`] if the files cannot be read any more, or the first segments are gone.
     pub fn run<B>(
         &self,
+        visit: impl FnMut(&Record<'_>) -> ControlFlow<B>,
+    ) -> Result<Option<B>, ScanError> {
+        self.run_from(Seq::ZERO, visit)
+    }
+
+    /// As [`run`](Self::run), from the segment that holds the command behind `after` on: segments that hold
+    /// nothing behind it are not read, and need not be there. Earlier records of the first segment read
+    /// come too.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_from<B>(
+        &self,
+        after: Seq,
         mut visit: impl FnMut(&Record<'_>) -> ControlFlow<B>,
     ) -> Result<Option<B>, ScanError> {
-        let files = with_archive(&*self.storage, list_files(&*self.storage, true)?)?;
+        let mut files = list_files(&*self.storage, true)?;
+        if files.start.seq > after {
+            files = with_archive(&*self.storage, files)?;
+        }
+        if files.start.seq > after {
+            return Err(ScanError::Gone {
+                path: joined(&*self.storage, ""),
+                first: files.start.seq.next(),
+                wanted: after.next(),
+            });
+        }
         let mut broke = None;
         // The chain was compared when the journal was opened; checksums are compared again.
         let look = Look {
             live: Some(self.end_seq),
             known_seq: self.end_seq,
+            covered: after,
             ..Look::default()
         };
         let found = survey(files, look, &mut |record, _| match visit(record) {
@@ -392,6 +420,7 @@ impl Start {
             epoch,
             watermark_seq: self.found.watermark_seq,
             segments: self.found.files.segments.len(),
+            segments_unread: self.found.unread,
             counts: self.found.counts,
             cluster_id: self.identity.cluster_id,
             rules_version: self.identity.rules_version,

@@ -193,6 +193,7 @@ impl Scan {
         let snapshot_seq = verified_seq(&self.storage)?;
         let known_seq = limit.unwrap_or_else(|| known_seq(live.as_ref()).max(snapshot_seq));
         let look = Look {
+            covered: Seq::ZERO,
             check_chain: true,
             known_seq,
             live: limit,

@@ -60,6 +60,19 @@ pub enum ScanError {
         /// What is wrong.
         finding: Box<Finding>,
     },
+    /// The segments that hold the beginning have left, and are not in `archive/`.
+    #[error(
+        "{path} begins with command {first}, command {wanted} is needed: put the retired segments back \
+         into archive/, or a verified snapshot into snap/"
+    )]
+    Gone {
+        /// The directory.
+        path: String,
+        /// First command there is.
+        first: Seq,
+        /// First command that is needed.
+        wanted: Seq,
+    },
     /// A segment was written by a later release.
     #[error("{path} {source}")]
     Newer {
@@ -160,6 +173,8 @@ pub(crate) struct Survey {
     pub(crate) totals: Vec<Totals>,
     /// Version of the command payloads, from the last Format record.
     pub(crate) payload_schema: Option<u16>,
+    /// Segments that were not read, since a snapshot holds them.
+    pub(crate) unread: usize,
 }
 
 /// Where the good records end.
@@ -183,6 +198,8 @@ pub(crate) struct Look {
     pub(crate) check_chain: bool,
     /// Highest sequence that anything else knows to be on disk.
     pub(crate) known_seq: Seq,
+    /// What a good snapshot holds: sealed segments that end at or before it need not be read.
+    pub(crate) covered: Seq,
     /// A writer is at work: check up to this sequence only.
     pub(crate) live: Option<Seq>,
 }
@@ -280,6 +297,7 @@ impl Survey {
             half_marks: Vec::new(),
             totals: Vec::new(),
             payload_schema: None,
+            unread: 0,
             files,
         };
         let usable = survey.judge_files();
@@ -421,6 +439,14 @@ impl Survey {
             if self.has_wrong_name(index) {
                 return;
             }
+            if let Some(after) = self.end_of_covered(index, usable, look.covered) {
+                self.unread += 1;
+                self.totals.push(Totals::default());
+                self.end.segment = Some(index);
+                self.end.carry = after;
+                self.end.sealed = true;
+                continue;
+            }
             let segment = &self.files.segments[index];
             let walked = walk_segment(segment, self.end.carry, look, visit);
             if self.take(index, walked, look).is_break() {
@@ -428,6 +454,31 @@ impl Survey {
             }
         }
         self.judge_end(usable, look);
+    }
+
+    /// What stands behind a segment that need not be read: it holds nothing behind `covered`, the next one
+    /// begins with a good record, and that one names the very `SegmentEnd` with which this one ends.
+    fn end_of_covered(&self, index: usize, usable: usize, covered: Seq) -> Option<Carry> {
+        let next = self.files.segments[..usable].get(index + 1)?;
+        let claimed = claimed_carry(next);
+        if next.is_ready || claimed.seq == Seq::ZERO || claimed.seq > covered {
+            return None;
+        }
+        let (region, header) = (next.region.clone(), next.header.clone());
+        let mut walker = Walker::new(region, header, claimed, false);
+        let Step::Record(_) = walker.step() else {
+            return None;
+        };
+        let region = &self.files.segments[index].region;
+        let last = nonzero_span(region, HEADER_BYTES).checked_sub(1)?;
+        let last = usize::try_from(last).ok()? * SLOT_BYTES;
+        let end = region.load_slot(HEADER_BYTES + last);
+        let ends = end[0..4] == 60_u32.to_le_bytes()
+            && end[4] == kind::SEGMENT_END
+            && read_u64(&end, 8) == claimed.seq.get()
+            && end[24..56] == claimed.chain
+            && end[60..64] == claimed.crc.to_le_bytes();
+        ends.then_some(claimed)
     }
 
     /// Walks the segments side by side. Each is walked from what its own `SegmentStart` claims about the

@@ -68,6 +68,24 @@ pub const SETTINGS: &[Setting] = &[
         "refuse new orders while the oldest unsynced command is older than this, ms",
     ),
     setting(
+        "journal.snapshot_every",
+        Some("--snapshot-every"),
+        Some("1000000"),
+        "commands from one snapshot of the engine to the next; 0 makes none, and retires no segment",
+    ),
+    setting(
+        "journal.retain_segments",
+        Some("--retain-segments"),
+        Some("4"),
+        "segments that stay although a verified snapshot holds them, the live one included",
+    ),
+    setting(
+        "journal.retain_hours",
+        Some("--retain-hours"),
+        Some("24"),
+        "hours that a segment stays at least behind its last record",
+    ),
+    setting(
         "journal.catalogue",
         Some("--catalogue"),
         None,

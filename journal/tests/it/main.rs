@@ -5,6 +5,7 @@
 mod archive;
 mod bed;
 mod copy;
+mod covered;
 mod damage;
 mod faults;
 mod files;

@@ -15,6 +15,32 @@ const CYCLES: u32 = 25;
 
 #[test]
 fn every_acknowledged_order_is_found_again_at_its_sequence() {
+    kill_again_and_again(&["--snapshot-every", "0"]);
+}
+
+/// The same while snapshots are made and segments retire as fast as they can: the kill meets them too, and
+/// every restart but the first begins with a snapshot.
+#[test]
+fn every_acknowledged_order_is_found_again_behind_snapshots() {
+    let log = kill_again_and_again(&[
+        "--snapshot-every",
+        "2000",
+        "--state-hash-every",
+        "500",
+        "--retain-segments",
+        "1",
+        "--retain-hours",
+        "0",
+    ]);
+    assert!(
+        !log.contains("cannot be used") && !log.contains("no snapshot could be made"),
+        "{log}"
+    );
+    assert!(!log.contains("snapshot=0"), "no snapshot was used: {log}");
+}
+
+/// Returns the log of the last start.
+fn kill_again_and_again(extra: &[&str]) -> String {
     let cycles = number("TESSERA_KILL9_CYCLES").unwrap_or(CYCLES);
     let seed = number("TESSERA_KILL9_SEED").unwrap_or(1);
     println!("{cycles} cycles with seed {seed}");
@@ -25,7 +51,7 @@ fn every_acknowledged_order_is_found_again_at_its_sequence() {
     let mut acked: HashMap<u64, u64> = HashMap::new();
     let mut lines = 0;
     for cycle in 0..cycles {
-        let server = Server::start(&data, &[]);
+        let server = Server::start(&data, extra);
         let acks = dir.path().join(format!("acks-{cycle}"));
         let mut load = Command::new(program())
             .args(["load", "--addr", &server.addr, "--count", "100000000"])
@@ -62,7 +88,7 @@ fn every_acknowledged_order_is_found_again_at_its_sequence() {
     assert!(lines > u64::from(cycles), "the load never got going");
 
     // The last restart recovers; then the journal is read as an operator would.
-    let (code, log) = Server::start(&data, &[]).terminate();
+    let (code, log) = Server::start(&data, extra).terminate();
     assert_eq!(code, Some(0), "{log}");
     let verify = run(&["journal", "verify", "--data", text(&data), "--json"]);
     assert_eq!(verify.status.code(), Some(0));
@@ -102,6 +128,7 @@ fn every_acknowledged_order_is_found_again_at_its_sequence() {
         log.lines().any(|line| line == drained),
         "{drained} is not in {log}"
     );
+    log
 }
 
 fn replayed(data: &str) -> (String, String) {

@@ -66,6 +66,8 @@ pub(crate) struct CoreParts {
     /// The disk leaves no room for another segment.
     pub(crate) low_disk: Arc<AtomicBool>,
     pub(crate) run_ahead: Duration,
+    /// Commands between two state hashes.
+    pub(crate) state_hash_every: u64,
     pub(crate) matching: Recorder,
     pub(crate) progress: Arc<CoreProgress>,
 }
@@ -98,7 +100,7 @@ pub(crate) struct Core {
     unsynced: VecDeque<(Seq, Timestamp)>,
 }
 
-/// Commands between two state hashes.
+/// Commands between two state hashes, unless configured.
 pub(crate) const STATE_HASH_INTERVAL: u64 = 65_536;
 /// Commands taken from one shard before the next has its turn.
 const BATCH: usize = 64;
@@ -120,7 +122,7 @@ impl Core {
         let time = parts.engine.clock();
         parts.progress.seq.store(seq.get(), Ordering::Relaxed);
         Self {
-            since_hash: seq.get() % STATE_HASH_INTERVAL,
+            since_hash: seq.get() % parts.state_hash_every,
             seq,
             time,
             first_shard: 0,
@@ -222,7 +224,7 @@ impl Core {
         self.parts.matching.record(wall_clock().nanos_since(now));
 
         self.since_hash += 1;
-        if self.since_hash == STATE_HASH_INTERVAL {
+        if self.since_hash >= self.parts.state_hash_every {
             self.push_state_hash();
         }
     }
@@ -589,6 +591,7 @@ mod tests {
             pressure: Arc::clone(&pressure),
             low_disk: Arc::default(),
             run_ahead,
+            state_hash_every: STATE_HASH_INTERVAL,
             matching: StageHistogram::default().recorder(),
             progress: Arc::default(),
         });

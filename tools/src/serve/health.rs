@@ -167,6 +167,10 @@ fn describe() {
         describe_counter "tessera_journal_stalls_total" Count "Times no segment was ready";
         describe_gauge "tessera_journal_segments_ready" Count "Segments prepared ahead";
         describe_gauge "tessera_journal_low_disk" Count "1 while new orders are refused for want of disk";
+        describe_gauge "tessera_snapshot_seq" Count "Last command of the newest verified snapshot";
+        describe_counter "tessera_snapshots_total" Count "Snapshots made and verified since the start";
+        describe_counter "tessera_snapshot_failures_total" Count "Snapshots that could not be made";
+        describe_counter "tessera_segments_retired_total" Count "Journal segments retired since the start";
         describe_counter "tessera_feed_missed_total" Count "Feed items that a full ring did not take";
         describe_counter "tessera_feed_encoded_total" Count "Feed messages encoded, each once for all subscribers";
         describe_gauge "tessera_connections" Count "Connections that are open";
@@ -209,6 +213,10 @@ fn publish(node: &Watch) {
     gauge!("tessera_journal_segments_ready").set(status.segments_ready() as f64);
     let low_disk = node.low_disk.load(Ordering::Relaxed);
     gauge!("tessera_journal_low_disk").set(f64::from(u8::from(low_disk)));
+    gauge!("tessera_snapshot_seq").set(stats.snapshot_seq.get() as f64);
+    counter!("tessera_snapshots_total").absolute(stats.snapshots);
+    counter!("tessera_snapshot_failures_total").absolute(stats.snapshot_failures);
+    counter!("tessera_segments_retired_total").absolute(stats.segments_retired);
     counter!("tessera_feed_missed_total").absolute(stats.feed_missed);
     let gateway = &stats.gateway;
     counter!("tessera_feed_encoded_total").absolute(gateway.feed_encoded);

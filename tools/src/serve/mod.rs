@@ -2,7 +2,8 @@
 //!
 //! [`node`] puts the agents together and takes them apart in order; [`core`] is the matching thread,
 //! [`journaling`] the journal, sync and preparer threads, [`market`] the feed, [`health`] what
-//! monitoring sees. This file is the process: settings, the `READY` line, signals and exit codes.
+//! monitoring sees; [`rebuild`] brings the engine back, [`shadow`] makes the snapshots that shorten that.
+//! This file is the process: settings, the `READY` line, signals and exit codes.
 
 mod core;
 mod health;
@@ -10,6 +11,8 @@ mod journal_key;
 mod journaling;
 mod market;
 mod node;
+mod rebuild;
+mod shadow;
 mod stats;
 mod supervisor;
 mod sync_log;
@@ -25,11 +28,13 @@ use clap::Args as ClapArgs;
 use sd_notify::NotifyState;
 use serde::{Deserialize, Serialize};
 use tessera_gateway::{Health, HttpServer};
+use tessera_journal::Retention;
 use tessera_ring::IdleConfig;
 
 pub use journal_key::JournalKeyError;
 pub(crate) use journal_key::key_id as journal_key_id;
 pub use node::{Drained, Durability, JournalStorage, Node, NodeConfig, NodeStats, StartError};
+pub use rebuild::RebuildError;
 pub use stats::{Percentiles, StageHistograms};
 
 use self::health::NodeHealth;
@@ -72,6 +77,21 @@ pub struct Args {
     /// [default: 100].
     #[arg(long, value_name = "MS")]
     run_ahead_ms: Option<u64>,
+    /// Make a snapshot of the engine every N commands; 0 makes none, and then no segment is retired
+    /// either. While one is made, the memory of a second engine is in use [default: 1000000].
+    #[arg(long, value_name = "N")]
+    snapshot_every: Option<u64>,
+    /// Segments that stay in the journal's directory although a verified snapshot holds all of them,
+    /// the live one included [default: 4].
+    #[arg(long, value_name = "N")]
+    retain_segments: Option<u16>,
+    /// Hours that a segment stays at least, counted from its last record to the begin of the live one
+    /// [default: 24].
+    #[arg(long, value_name = "H")]
+    retain_hours: Option<u32>,
+    /// Commands from one state hash to the next: for tests of snapshots.
+    #[arg(long, value_name = "N", default_value_t = 65_536, hide = true, value_parser = clap::value_parser!(u64).range(1..))]
+    state_hash_every: u64,
     /// Print `READY` as a JSON object, and one more with the last sequence and state hash after a drain.
     #[arg(long)]
     json: bool,
@@ -116,6 +136,10 @@ impl Args {
         let segment_mib = layers.within("journal.segment_mib", self.segment_mib, 1..=4096)?;
         let shards = layers.within("threads.shards", self.shards, 1..=16)?;
         let run_ahead_ms = layers.required("journal.run_ahead_ms", self.run_ahead_ms)?;
+        let snapshot_every = layers.required("journal.snapshot_every", self.snapshot_every)?;
+        let retain_segments =
+            layers.within("journal.retain_segments", self.retain_segments, 1..=9999)?;
+        let retain_hours = layers.required("journal.retain_hours", self.retain_hours)?;
         let spin = layers.required("threads.spin", self.spin.then_some(true))?;
         let http = layers.optional("http.listen", self.http)?;
         let log_filter = layers.required("log.filter", None)?;
@@ -131,6 +155,12 @@ impl Args {
         node.segment_bytes = u64::from(segment_mib) << 20;
         node.shards = shards;
         node.run_ahead = Duration::from_millis(run_ahead_ms);
+        node.snapshot_every = snapshot_every;
+        node.retention = Retention {
+            segments: usize::from(retain_segments),
+            age_ns: u64::from(retain_hours) * 3_600_000_000_000,
+        };
+        node.state_hash_every = self.state_hash_every;
         if spin {
             node.idle = IdleConfig::SPINNING;
         }

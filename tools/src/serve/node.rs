@@ -1,8 +1,7 @@
 //! An exchange in one process: the agents, put together and taken apart in order.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,32 +13,32 @@ use clap::ValueEnum;
 use crossbeam::channel;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
-use tessera_engine::{EngineConfig, Exchange};
+use tessera_engine::Exchange;
 use tessera_gateway::{
     Credentials, CredentialsError, Directory, Sessions, ShardConfig, ShardStats, ShardWaker,
     SnapshotRequests, SpawnError, StatsSnapshot,
 };
-use tessera_journal::storage::Storage;
-use tessera_journal::{Body, Journal, OpenError, Opened, Replay, ScanError, Signer, Status};
+use tessera_journal::storage::{Mapped, Storage};
+use tessera_journal::{Journal, OpenError, Opened, Retention, Signer, Snapshots, Status};
 use tessera_market_data::{Builder, BuilderConfig};
 use tessera_proto::codes;
 use tessera_ring::{CursorWriter, IdleConfig, Parker, Unparker, Wake, agent, spsc};
-use tessera_types::{
-    Cancel, ClientHeader, Command, Event, EventSink, ExecInst, OrderId, OrderTarget, Seq, wire,
-};
+use tessera_types::{Cancel, ClientHeader, Command, ExecInst, OrderId, OrderTarget, Seq};
 use thiserror::Error;
 
-use super::core::{Core, CoreParts, CoreProgress, wall_clock};
+use super::core::{Core, CoreParts, CoreProgress, STATE_HASH_INTERVAL, wall_clock};
 use super::health::{Pulse, Ticking};
 use super::journal_key::{JournalKey, JournalKeyError};
 use super::journaling::{JournalAgent, SyncAgent, spawn_preparer};
 use super::market::{Books, MarketData};
+use super::rebuild::{Rebuild, RebuildError, hex, rebuild};
+use super::shadow::{Shadow, ShadowConfig, ShadowProgress};
 use super::stats::{Percentiles, StageHistograms};
 use super::supervisor::{Plumbing, Seats, Supervisor};
 use super::sync_log::SyncLog;
 use crate::catalogue::{self, CatalogueError};
 use crate::exit;
-use crate::journal::commands::{RULES, rules_message, sequenced, unknown_rules};
+use crate::journal::commands::RULES;
 
 /// What an acknowledgement means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -87,6 +86,13 @@ pub struct NodeConfig {
     pub idle: IdleConfig,
     /// What the journal is kept on, instead of the files of `data`: for tests that break it.
     pub storage: Option<JournalStorage>,
+    /// Commands from one snapshot to the next; 0 makes none, and then no segment is retired either. While
+    /// a snapshot is made, the memory of a second engine is in use.
+    pub snapshot_every: u64,
+    /// Which segments stay although a verified snapshot holds all of them.
+    pub retention: Retention,
+    /// Commands from one state hash in the journal to the next.
+    pub state_hash_every: u64,
     /// Events that each event ring holds: the longest stall of a consumer times the rate to survive.
     pub ring_capacity: usize,
 }
@@ -109,15 +115,20 @@ impl NodeConfig {
                 ..IdleConfig::default()
             },
             storage: None,
+            snapshot_every: 1_000_000,
+            retention: Retention::default(),
+            state_hash_every: STATE_HASH_INTERVAL,
             ring_capacity: 1 << 17,
         }
     }
 
-    fn open_journal(&self, config: tessera_journal::Config) -> Result<Opened, OpenError> {
-        match &self.storage {
-            Some(JournalStorage(storage)) => Journal::open_on(Arc::clone(storage), config),
-            None => Journal::open(&self.data, config),
+    /// What the journal is kept on.
+    fn journal_storage(&self) -> std::io::Result<Arc<dyn Storage>> {
+        if let Some(JournalStorage(storage)) = &self.storage {
+            return Ok(Arc::clone(storage));
         }
+        std::fs::create_dir_all(&self.data)?;
+        Ok(Arc::new(Mapped::open(&self.data)?))
     }
 }
 
@@ -137,56 +148,17 @@ pub enum StartError {
     /// The journal does not open.
     #[error(transparent)]
     Journal(#[from] OpenError),
-    /// The journal cannot be read back.
+    /// The journal or its snapshots lead to no engine.
     #[error(transparent)]
-    Replay(#[from] ScanError),
-    /// A record does not decode, although its checksum is right.
-    #[error(
-        "record {seq} (type {kind:#04x}) is no command this version knows: {source}; \
-         start the version that wrote it, or run `tessera journal verify`"
-    )]
-    Payload {
-        /// Which record.
-        seq: Seq,
-        /// Its type.
-        kind: u8,
-        /// What is wrong.
-        source: wire::DecodeError,
+    Rebuild(#[from] RebuildError),
+    /// The data directory cannot be made or opened.
+    #[error("{path}: {source}")]
+    Directory {
+        /// The directory.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
     },
-    /// The replay came to another state than the one that was journaled.
-    #[error(
-        "the state after command {seq} has the hash {found}, the journal says {expected}; the last \
-         equal one was after {last_equal}: this program does not replay the journal as it was made"
-    )]
-    StateHash {
-        /// After which command.
-        seq: Seq,
-        /// The last command after which the hashes were equal; 0 for none.
-        last_equal: Seq,
-        /// The journal's.
-        expected: String,
-        /// Ours.
-        found: String,
-    },
-    /// The replay emitted other events than those that clients were told.
-    #[error(
-        "the events up to command {seq} have the digest {found:#010x}, the journal says \
-         {expected:#010x}; the last equal one was after {last_equal}: this program does not replay the \
-         journal as it was made"
-    )]
-    EventsDigest {
-        /// The last command of the block.
-        seq: Seq,
-        /// The last command up to which the digests were equal; 0 for none.
-        last_equal: Seq,
-        /// The journal's.
-        expected: u32,
-        /// Ours.
-        found: u32,
-    },
-    /// The journal is under rules of the engine that this program does not know.
-    #[error("{0}")]
-    Rules(String),
     /// The credentials are wrong.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -225,9 +197,11 @@ impl StartError {
     fn code(&self) -> u8 {
         match self {
             Self::Journal(OpenError::Corrupt(_))
-            | Self::Payload { .. }
-            | Self::StateHash { .. }
-            | Self::EventsDigest { .. } => exit::CORRUPT,
+            | Self::Rebuild(
+                RebuildError::Payload { .. }
+                | RebuildError::StateHash { .. }
+                | RebuildError::EventsDigest { .. },
+            ) => exit::CORRUPT,
             Self::Journal(OpenError::Config(_)) | Self::NotLoopback { .. } | Self::Catalogue(_) => {
                 exit::USAGE
             }
@@ -247,6 +221,7 @@ pub struct Node {
     sync: Running<SyncAgent>,
     market: Running<MarketData>,
     preparer: JoinHandle<()>,
+    shadow: Option<Shadow>,
     watch: Watch,
 }
 
@@ -257,6 +232,7 @@ pub(crate) struct Watch {
     pub(crate) status: Status,
     pub(crate) low_disk: Arc<AtomicBool>,
     pub(crate) pulses: Vec<Pulse>,
+    shadow: Arc<ShadowProgress>,
     progress: Arc<CoreProgress>,
     stages: StageHistograms,
     feed_missed: Arc<AtomicU64>,
@@ -331,6 +307,14 @@ pub struct NodeStats {
     pub syncs: u64,
     /// Feed items that a full ring did not take.
     pub feed_missed: u64,
+    /// Last command of the newest verified snapshot; 0 for none.
+    pub snapshot_seq: Seq,
+    /// Snapshots made and verified since the start.
+    pub snapshots: u64,
+    /// Snapshots that could not be made since the start.
+    pub snapshot_failures: u64,
+    /// Segments retired since the start.
+    pub segments_retired: u64,
     /// Sequenced to matched.
     pub matching: Percentiles,
     /// Sequenced to published.
@@ -361,7 +345,19 @@ impl Node {
     /// [`StartError`]; nothing keeps running then.
     pub fn start(config: NodeConfig) -> Result<Self, StartError> {
         let key = Arc::new(JournalKey::load_or_make(&config.credentials)?);
-        let opened = config.open_journal(tessera_journal::Config {
+        let start = Instant::now();
+        let storage = config
+            .journal_storage()
+            .map_err(|source| StartError::Directory {
+                path: config.data.display().to_string(),
+                source,
+            })?;
+        // Before the journal is opened, so that what a good snapshot holds need not be read.
+        let snapshots = Snapshots::on(Arc::clone(&storage));
+        let begin = Rebuild::newest(&snapshots, Seq::new(u64::MAX));
+        let newest_snapshot = begin.as_ref().map_or(Seq::ZERO, Rebuild::begun_at);
+        let journal_config = tessera_journal::Config {
+            covered: newest_snapshot,
             segment_bytes: config.segment_bytes,
             durability: match config.durability {
                 Durability::Default => tessera_journal::Durability::Default,
@@ -371,7 +367,9 @@ impl Node {
             rules_version: *RULES.end(),
             signer: Some(Arc::clone(&key) as Arc<dyn Signer>),
             ..tessera_journal::Config::default()
-        })?;
+        };
+        let shard = journal_config.shard;
+        let opened = Journal::open_on(Arc::clone(&storage), journal_config)?;
         let Opened {
             report,
             replay,
@@ -384,7 +382,20 @@ impl Node {
         if let Some(torn) = &report.torn {
             tracing::warn!(?torn, discarded = ?report.discarded, "cut a torn tail; nothing acknowledged was in it");
         }
-        let engine = recover(&replay, &report.cluster_id)?;
+        let rebuilt = rebuild(begin, &snapshots, &replay, &report.cluster_id)?;
+        let newest_snapshot = rebuilt.begun_at();
+        if !report.created {
+            tracing::info!(
+                seq = %report.last_seq,
+                snapshot = %newest_snapshot,
+                replayed = rebuilt.applied,
+                segments = report.segments,
+                unread = report.segments_unread,
+                ms = start.elapsed().as_millis(),
+                "the engine was rebuilt"
+            );
+        }
+        let engine = rebuilt.engine;
         let credentials = load_credentials(&config)?;
         // Only now: a directory that holds anything gets no development set.
         key.save(&config.credentials)?;
@@ -487,6 +498,7 @@ impl Node {
             pressure: Arc::clone(&pressure),
             low_disk: Arc::clone(&low_disk),
             run_ahead: config.run_ahead,
+            state_hash_every: config.state_hash_every,
             matching: stages.matching.recorder(),
             progress: Arc::clone(&progress),
         });
@@ -568,6 +580,27 @@ impl Node {
                 return Err(error.into());
             }
         };
+        let shadow_progress = Arc::new(ShadowProgress::default());
+        let shadow = if config.snapshot_every > 0 {
+            let shadow = ShadowConfig {
+                every: config.snapshot_every,
+                state_hash_every: config.state_hash_every,
+                retention: config.retention,
+                cluster_id: report.cluster_id,
+                shard,
+            };
+            let progress = Arc::clone(&shadow_progress);
+            let status = status.clone();
+            Some(Shadow::spawn(
+                storage,
+                status,
+                shadow,
+                newest_snapshot,
+                progress,
+            )?)
+        } else {
+            None
+        };
         Ok(Self {
             addr: supervisor.addr(),
             ready_seq,
@@ -585,6 +618,7 @@ impl Node {
                 progress,
                 stages,
                 feed_missed,
+                shadow: shadow_progress,
                 shards,
                 started: Instant::now(),
             },
@@ -594,6 +628,7 @@ impl Node {
             sync,
             market,
             preparer,
+            shadow,
         })
     }
 
@@ -631,6 +666,9 @@ impl Node {
     #[must_use]
     pub fn shutdown(self) -> Drained {
         self.supervisor.finish();
+        if let Some(shadow) = self.shadow {
+            shadow.finish();
+        }
         let Watch {
             progress, status, ..
         } = self.watch;
@@ -668,6 +706,10 @@ impl Watch {
             journal_bytes: self.status.bytes_written(),
             syncs: self.status.syncs(),
             feed_missed: self.feed_missed.load(Ordering::Relaxed),
+            snapshot_seq: Seq::new(self.shadow.snapshot_seq.load(Ordering::Relaxed)),
+            snapshots: self.shadow.snapshots.load(Ordering::Relaxed),
+            snapshot_failures: self.shadow.failures.load(Ordering::Relaxed),
+            segments_retired: self.shadow.retired.load(Ordering::Relaxed),
             matching: percentiles(self.stages.matching.snapshot()),
             framing: percentiles(self.stages.framing.snapshot()),
             durability: percentiles(self.stages.durability.snapshot()),
@@ -717,76 +759,6 @@ fn canceled_by_restart(engine: &Exchange) -> Vec<Command> {
     orders.into_iter().map(cancel).collect()
 }
 
-/// The engine after everything the journal holds, every state hash compared.
-fn recover(replay: &Replay, cluster_id: &[u8; 16]) -> Result<Exchange, StartError> {
-    let mut seed = [0; 8];
-    seed.copy_from_slice(&cluster_id[..8]);
-    let mut engine = Exchange::new(EngineConfig {
-        index_seed: u64::from_le_bytes(seed),
-        ..EngineConfig::default()
-    });
-    let mut last_equal = Seq::ZERO;
-    let stopped = replay.run(|record| {
-        if let Some(found) = unknown_rules(record) {
-            return ControlFlow::Break(StartError::Rules(rules_message(found)));
-        }
-        match sequenced(record) {
-            Ok(Some(command)) => {
-                engine.apply(&command, &mut Discard);
-                return ControlFlow::Continue(());
-            }
-            Ok(None) => {}
-            Err(source) => {
-                return ControlFlow::Break(StartError::Payload {
-                    seq: record.seq,
-                    kind: record.kind,
-                    source,
-                });
-            }
-        }
-        // The journal has checked its own records.
-        if let Ok(Body::StateHash {
-            hash,
-            events_digest,
-        }) = record.body()
-        {
-            let found = engine.state_hash();
-            if found != hash {
-                return ControlFlow::Break(StartError::StateHash {
-                    seq: record.seq,
-                    last_equal,
-                    expected: hex(&hash),
-                    found: hex(&found),
-                });
-            }
-            let found = engine.events_digest();
-            if found != events_digest {
-                return ControlFlow::Break(StartError::EventsDigest {
-                    seq: record.seq,
-                    last_equal,
-                    expected: events_digest,
-                    found,
-                });
-            }
-            engine.restart_events_digest();
-            last_equal = record.seq;
-        }
-        ControlFlow::Continue(())
-    })?;
-    match stopped {
-        Some(error) => Err(error),
-        None => Ok(engine),
-    }
-}
-
-/// Takes events that nobody waits for.
-struct Discard;
-
-impl EventSink for Discard {
-    #[inline]
-    fn emit(&mut self, _event: Event) {}
-}
-
 fn load_credentials(config: &NodeConfig) -> Result<Credentials, StartError> {
     let (credentials, created) = Credentials::load_or_create(&config.credentials)?;
     let dir = config.credentials.display().to_string();
@@ -806,18 +778,10 @@ fn load_credentials(config: &NodeConfig) -> Result<Credentials, StartError> {
     Ok(credentials)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tessera_engine::EngineConfig;
     use tessera_types::{
         AccountId, ClOrdId, Instrument, InstrumentId, ListInstrument, Name, NewOrder, Price, Qty,
         Sequenced, Side, Timestamp,
