@@ -123,6 +123,9 @@ impl Exchange {
         self.last_seq = sequenced.seq;
         let now = self.clock.max(sequenced.time);
         if self.next_due() <= now.nanos() {
+            if let Command::Restart(request) = &sequenced.command {
+                self.extend_over_outage(request, now);
+            }
             self.run_due(now, sink);
         }
         self.clock = now;
@@ -146,6 +149,8 @@ impl Exchange {
                 let reason = RejectReason::Unsupported;
                 self.reject(header, kind, Subject::Nothing, reason, sink);
             }
+            Command::Restart(request) => self.on_restart(request, sink),
+            Command::Reopen(_) => self.on_reopen(sink),
             Command::AdvanceTime(_) => {}
             Command::Account(request) => {
                 self.on_account(request, sequenced.command.kind(), sink);
@@ -269,7 +274,7 @@ impl Exchange {
     /// Does what the clock reaches on its way to `now`, one by one, each at its own time: by time;
     /// of what is due together, expiries by age before ends of auctions by number.
     #[cold]
-    fn run_due<S: EventSink + ?Sized>(&mut self, now: Timestamp, sink: &mut S) {
+    pub(crate) fn run_due<S: EventSink + ?Sized>(&mut self, now: Timestamp, sink: &mut S) {
         loop {
             let end = self
                 .interruptions

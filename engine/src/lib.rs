@@ -22,6 +22,7 @@ mod orders;
 mod plain;
 mod prefetch;
 mod quotes;
+mod restart;
 mod sessions;
 mod snapshot;
 mod stops;

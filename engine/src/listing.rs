@@ -386,5 +386,6 @@ impl Book {
         if instrument.indicative {
             folder.word(u64::from_le_bytes(*b"indicate"));
         }
+        crate::restart::fold_held(self, folder);
     }
 }

@@ -48,6 +48,12 @@ impl Interruptions {
         self.arm(ends, number);
     }
 
+    /// Moves an end.
+    pub(crate) fn move_to(&mut self, ends: Timestamp, later: Timestamp, number: u32) {
+        self.disarm(ends, number);
+        self.arm(later, number);
+    }
+
     fn arm(&mut self, ends: Timestamp, number: u32) {
         let entry = (ends, number);
         let at = self.running.partition_point(|&other| other > entry);
@@ -162,6 +168,7 @@ impl Exchange {
             book.rest.announced = None;
         }
         book.phase = phase;
+        book.rest.held = None;
         if let Some(ends) = book.rest.guard.ends.take() {
             self.interruptions.disarm(ends, book.number);
         }

@@ -181,6 +181,7 @@ impl Writer {
             94..96 => self.depth(),
             96..98 => self.orders(),
             98 => self.instrument(),
+            99 if self.features.halts => self.restart(),
             _ => self.new_order(),
         }
     }
@@ -470,6 +471,23 @@ impl Writer {
         self.clock += self.rng.random_range(-1..=6);
         self.clock = self.clock.max(0);
         self.push(vec![("op", text("time")), ("t", self.clock.to_string())]);
+    }
+
+    fn restart(&mut self) {
+        if self.rng.random_bool(0.4) {
+            return self.push(vec![("op", text("reopen"))]);
+        }
+        let mut fields = vec![("op", text("restart"))];
+        if self.rng.random_bool(0.8) {
+            self.clock += self.rng.random_range(0..=8);
+            fields.push(("t", self.clock.to_string()));
+        }
+        for field in ["hold", "grace"] {
+            if self.rng.random_bool(0.6) {
+                fields.push((field, self.rng.random_range(0..=5).to_string()));
+            }
+        }
+        self.push(fields);
     }
 
     fn depth(&mut self) {

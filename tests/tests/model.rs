@@ -414,6 +414,45 @@ fn a_triggered_stop_that_waits_for_an_auction_has_no_price() {
     );
 }
 
+/// What fell due while the exchange was down comes a grace behind the restart; a hold serves cancels
+/// and lets nothing trade, and each instrument goes on where it was.
+#[test]
+fn a_restart_is_one_step_of_the_clock_and_may_be_held() {
+    let script = r#"{"op":"instrument","instrument":"I"}
+        {"op":"instrument","instrument":"V","vi_band":2,"vi_ns":10,"ref_price":100}
+        {"op":"instrument","instrument":"C"}
+        {"op":"phase","phase":"closed","instrument":"C"}
+        {"op":"new","id":1,"party":"A","side":"buy","price":90,"qty":5,"tif":"gtd","expire":20,"instrument":"I"}
+        {"op":"new","id":2,"party":"A","side":"buy","price":91,"qty":5,"tif":"gtd","expire":150,"instrument":"I"}
+        {"op":"new","id":3,"party":"A","side":"sell","price":110,"qty":4,"instrument":"V"}
+        {"op":"new","id":4,"party":"B","side":"buy","price":110,"qty":4,"instrument":"V"}
+        {"op":"restart","t":100,"hold":40,"grace":7}
+        {"op":"new","id":5,"party":"B","side":"sell","price":90,"qty":1,"instrument":"I"}
+        {"op":"cancel","id":2}
+        {"op":"time","t":120}
+        {"op":"restart","t":130,"hold":5}
+        {"op":"phase","phase":"auction","instrument":"I"}
+        {"op":"reopen","t":140}
+        {"op":"reopen"}"#;
+    agree(script);
+    let mut model = Model::new(false);
+    let lines: String = script.lines().map(|line| model.line(line.trim())).collect();
+    let told: Vec<&str> = lines.lines().collect();
+    let says = |words: &[&str]| {
+        told.iter()
+            .filter(|line| words.iter().all(|word| line.contains(word)))
+            .count()
+    };
+    assert_eq!(says(&["expired", r#""id":1,"#, r#""line":12"#]), 1, "{lines}");
+    assert_eq!(says(&["rejected", "halted"]), 1, "{lines}");
+    assert_eq!(says(&["phase", "halt", "restart", r#""until":140"#]), 2, "{lines}");
+    assert_eq!(says(&["phase", "halt", "restart", r#""until":135"#]), 2, "{lines}");
+    // The operator has decided for I; of the others V collects on, and its auction is over at once.
+    assert_eq!(says(&["phase", "auction", "restart", r#""until":140"#]), 1, "{lines}");
+    assert_eq!(says(&["phase", "continuous", "volatility"]), 1, "{lines}");
+    assert_eq!(says(&["fill"]), 1, "{lines}");
+}
+
 #[test]
 fn a_reduce_below_the_least_quantity_leaves_fill_or_kill_alone() {
     agree(

@@ -86,6 +86,18 @@ pub const SETTINGS: &[Setting] = &[
         "hours that a segment stays at least behind its last record",
     ),
     setting(
+        "journal.restart_hold_ms",
+        Some("--restart-hold-ms"),
+        Some("0"),
+        "cancel-only for this long after a restart, ms; then a journaled command reopens",
+    ),
+    setting(
+        "journal.restart_grace_ms",
+        Some("--restart-grace-ms"),
+        Some("5000"),
+        "orders whose time ended while the exchange was down end this long after the restart, ms",
+    ),
+    setting(
         "journal.catalogue",
         Some("--catalogue"),
         None,

@@ -114,6 +114,50 @@ impl Store {
         }
     }
 
+    /// Takes an order off its deadline, which it keeps until [`rearm`](Self::rearm).
+    #[cold]
+    pub(crate) fn unlist_expiry(&mut self, slot: u32) {
+        if let Some(ext) = self.orders[slot].ext() {
+            self.disarm_expiry(slot, ext);
+            let ext = &mut self.exts[ext];
+            (ext.expire_next, ext.expire_prev) = (NONE, NONE);
+        }
+    }
+
+    /// Gives an order that is on no deadline a new one, in its place by age.
+    #[cold]
+    pub(crate) fn rearm(&mut self, slot: u32, time: u64) {
+        let Some(ext) = self.orders[slot].ext() else {
+            return;
+        };
+        self.amend(slot, |_, ext| {
+            if let Some(ext) = ext {
+                ext.expire = time;
+            }
+        });
+        let age = self.orders[slot].id;
+        let deadline = self.expiries.ladder.get(&self.nodes, time).filter(|&at| {
+            let tail = self.expiries.deadlines[at].tail;
+            self.orders[tail].id > age
+        });
+        let Some(deadline) = deadline else {
+            return self.arm_expiry(slot, ext);
+        };
+        let mut younger = self.expiries.deadlines[deadline].head;
+        while self.orders[younger].id < age {
+            younger = self.ext(younger).map_or(NONE, |ext| ext.expire_next);
+        }
+        let before = self.ext(younger).map_or(NONE, |ext| ext.expire_prev);
+        (self.exts[ext].expire_next, self.exts[ext].expire_prev) = (younger, before);
+        if let Some(ext) = self.ext_of(younger) {
+            self.exts[ext].expire_prev = slot;
+        }
+        match self.ext_of(before) {
+            Some(ext) => self.exts[ext].expire_next = slot,
+            None => self.expiries.deadlines[deadline].head = slot,
+        }
+    }
+
     fn ext_of(&self, slot: u32) -> Option<u32> {
         if slot == NONE {
             None

@@ -18,6 +18,7 @@ use ladder::{Ladder, Node};
 use order::{Place, Queue};
 use slab::{NONE, Slab};
 
+use crate::restart::Held;
 use crate::volatility::GuardState;
 
 /// One side of a book, or the waiting stops of one side: queues by rank, the best at hand.
@@ -95,6 +96,8 @@ pub(crate) struct BookRest {
     pub(crate) aon_waiting: u32,
     /// What was last told of an auction that collects: price, volume, surplus.
     pub(crate) announced: Option<(i64, u64, i64)>,
+    /// A restart has halted it, and where it goes on.
+    pub(crate) held: Option<Held>,
 }
 
 impl Book {
@@ -126,6 +129,7 @@ impl Book {
                 },
                 aon_waiting: 0,
                 announced: None,
+                held: None,
             }),
         }
     }

@@ -3,7 +3,7 @@
 //! Queues come in order of instrument, place, side and rank (the best first), so a book reads as it
 //! stands. In the rooms where the order of arrival means nothing (stops), orders stand by age.
 
-use tessera_types::{OrdType, Qty, SessionId, Side, TimeInForce};
+use tessera_types::{OrdType, Phase, Qty, SessionId, Side, TimeInForce};
 
 use super::Book;
 use super::order::{Ext, Order, Place};
@@ -278,11 +278,16 @@ impl Exchange {
                 "the order that is favoured does not stand in the book",
             )?;
         }
-        let [bid, ask] = [Side::Buy, Side::Sell].map(|side| book.side(side).best);
-        let apart = bid == NONE
-            || ask == NONE
-            || !book.is_simple()
-            || self.store.queues[bid].price < self.store.queues[ask].price;
+        let apart = book.phase != Phase::Continuous || self.is_uncrossed(book);
         reader.ensure(apart, "a crossed book")
+    }
+
+    /// True when a book could trade on: only beside all-or-none orders may bids reach asks.
+    pub(crate) fn is_uncrossed(&self, book: &Book) -> bool {
+        let [bid, ask] = [Side::Buy, Side::Sell].map(|side| book.side(side).best);
+        bid == NONE
+            || ask == NONE
+            || book.aon_resting > 0
+            || self.store.queues[bid].price < self.store.queues[ask].price
     }
 }

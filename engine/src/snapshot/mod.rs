@@ -132,6 +132,14 @@ const SECTIONS: &[Section] = &[
         restore: Exchange::restore_orders,
     },
     Section {
+        id: 0x06,
+        name: "held",
+        version: 1,
+        needed: false,
+        save: Exchange::save_held,
+        restore: Exchange::restore_held,
+    },
+    Section {
         id: 0x20,
         name: "accounts",
         version: 1,

@@ -8,8 +8,8 @@ use tessera_types::{
     AccountId, AdvanceTime, Aggressor, Cancel, ClOrdId, ClientHeader, Command, ConnToken, Event,
     ExecInst, FenceReason, Generation, Instrument, InstrumentId, ListInstrument, MassCancel,
     MassQuote, MatchAlgo, Name, NewOrder, OrdType, OrderId, OrderTarget, Phase, Price, Qty,
-    QuoteEntry, Reduce, RejectReason, Replace, SelfMatch, Seq, Sequenced, SessionFence, SessionId,
-    SessionLogon, SetPhase, Side, TimeInForce, Timestamp, VolatilityGuard,
+    QuoteEntry, Reduce, RejectReason, Reopen, Replace, Restart, SelfMatch, Seq, Sequenced,
+    SessionFence, SessionId, SessionLogon, SetPhase, Side, TimeInForce, Timestamp, VolatilityGuard,
 };
 
 /// A small generator with a seed, so that a failure can be repeated (xorshift64*).
@@ -50,6 +50,8 @@ pub(crate) struct Maker {
     dice: Dice,
     wild: Wildness,
     next_id: u64,
+    /// How long the exchange was down so far.
+    down: u64,
     /// The current life of each session, as its gateway would know it.
     lives: BTreeMap<SessionId, Generation>,
 }
@@ -60,11 +62,12 @@ impl Maker {
             dice: Dice(seed | 1),
             wild,
             next_id: 100,
+            down: 0,
             lives: BTreeMap::new(),
         }
     }
 
-    /// Command number `seq`, 1 nanosecond behind the one before; the first four list instruments.
+    /// Command number `seq`, 1 nanosecond behind the one before, longer behind an outage; the first four list instruments.
     pub(crate) fn next(&mut self, seq: u64) -> Sequenced {
         let command = if seq <= 4 {
             Command::ListInstrument(Box::new(ListInstrument {
@@ -74,7 +77,12 @@ impl Maker {
         } else {
             self.command()
         };
-        sequenced(seq, command)
+        if matches!(command, Command::Restart(_)) {
+            self.down += self.dice.below(40);
+        }
+        let mut sequenced = sequenced(seq, command);
+        sequenced.time = Timestamp::from_nanos(seq + self.down);
+        sequenced
     }
 
     /// Takes note of what a gateway would know.
@@ -342,6 +350,11 @@ impl Maker {
                 ]),
                 ref_price: self.maybe(Self::price),
             }),
+            96..97 => Command::Restart(Restart {
+                hold_ns: self.dice.below(3) * 20,
+                grace_ns: self.dice.below(30),
+            }),
+            97..98 => Command::Reopen(Reopen),
             _ => Command::AdvanceTime(AdvanceTime),
         }
     }

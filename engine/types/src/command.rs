@@ -7,6 +7,7 @@ use crate::ids::{
     AccountId, ClOrdId, ConnToken, Generation, InstrumentId, OrderId, Seq, SessionId,
 };
 use crate::reject::{CommandKind, RejectReason};
+use crate::restart_command::{Reopen, Restart};
 use crate::units::{Price, Qty, Side, Timestamp};
 
 /// A command with its place in history. The engine sees no other clock than `time`.
@@ -47,6 +48,10 @@ pub enum Command {
     AdvanceTime(AdvanceTime),
     /// Set or extend the catalogue.
     SetCatalogue(Box<SetCatalogue>),
+    /// The exchange goes on after it was down.
+    Restart(Restart),
+    /// The hold of a restart ends.
+    Reopen(Reopen),
     /// Something about compute contracts.
     Contract(ContractCommand),
     /// Money, limits and the kill switch.
@@ -74,6 +79,8 @@ impl Command {
             Self::SetPhase(_) => CommandKind::Phase,
             Self::AdvanceTime(_) => CommandKind::Time,
             Self::SetCatalogue(_) => CommandKind::Catalogue,
+            Self::Restart(_) => CommandKind::Restart,
+            Self::Reopen(_) => CommandKind::Reopen,
             Self::Contract(c) => c.kind(),
             Self::Account(c) => match c.action {
                 AccountAction::Open { .. } => CommandKind::Account,
@@ -111,7 +118,11 @@ impl Command {
             Self::Contract(c) => Some(c.header()),
             Self::Account(c) => Some(&c.header),
             Self::RiskParams(c) => Some(&c.header),
-            Self::SessionLogon(_) | Self::SessionFence(_) | Self::AdvanceTime(_) => None,
+            Self::SessionLogon(_)
+            | Self::SessionFence(_)
+            | Self::AdvanceTime(_)
+            | Self::Restart(_)
+            | Self::Reopen(_) => None,
         }
     }
 

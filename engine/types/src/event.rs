@@ -152,6 +152,8 @@ code_enum! {
         Volatility = 1, "volatility";
         /// The window of the contract began.
         Window = 8, "window";
+        /// The exchange was down: a hold begins or ends.
+        Restart = 9, "restart";
     }
 }
 

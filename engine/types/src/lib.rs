@@ -16,6 +16,7 @@ pub mod contract_event;
 pub mod event;
 pub mod ids;
 pub mod reject;
+pub mod restart_command;
 pub mod units;
 pub mod wire;
 
@@ -49,4 +50,5 @@ pub use ids::{
     ServerSeq, SessionId,
 };
 pub use reject::{CommandKind, RejectReason};
+pub use restart_command::{Reopen, Restart};
 pub use units::{Price, Qty, Side, Timestamp};

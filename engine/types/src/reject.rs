@@ -231,5 +231,9 @@ code_enum! {
         RiskCommit = 59, "risk_commit";
         /// Say when a set is old.
         RiskAge = 60, "risk_age";
+        /// The exchange goes on after it was down.
+        Restart = 80, "restart";
+        /// The hold of a restart ends.
+        Reopen = 81, "reopen";
     }
 }

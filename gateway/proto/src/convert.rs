@@ -533,7 +533,11 @@ fn rejection(record: &EventRecord) -> Option<Report> {
             instrument: NO_INSTRUMENT,
             engine_seq: record.seq,
         }),
-        CommandKind::SessionLogon | CommandKind::SessionFence | CommandKind::Time => return None,
+        CommandKind::SessionLogon
+        | CommandKind::SessionFence
+        | CommandKind::Time
+        | CommandKind::Restart
+        | CommandKind::Reopen => return None,
     })
 }
 
@@ -1123,7 +1127,11 @@ mod tests {
         for &kind in CommandKind::ALL {
             let told_at_all = !matches!(
                 kind,
-                CommandKind::SessionLogon | CommandKind::SessionFence | CommandKind::Time
+                CommandKind::SessionLogon
+                    | CommandKind::SessionFence
+                    | CommandKind::Time
+                    | CommandKind::Restart
+                    | CommandKind::Reopen
             );
             if !told_at_all {
                 continue;

@@ -12,6 +12,7 @@ mod auction;
 mod book;
 mod lines;
 mod quotes;
+mod restart;
 mod sharing;
 mod volatility;
 
@@ -62,6 +63,8 @@ struct Listing {
     interrupted_until: Option<u64>,
     /// The outcome that was last told of an auction that collects.
     told: Option<(i64, u64, i64)>,
+    /// A restart halted it: the phase it goes on in, and when the clock was to end that.
+    held: Option<(Phase, Option<u64>)>,
 }
 
 impl Model {
@@ -125,6 +128,9 @@ impl Model {
                 let guard = (listing.reference, listing.interrupted_until);
                 text += &format!(" guard {guard:?}");
             }
+            if let Some(held) = listing.held {
+                text += &format!(" held {held:?}");
+            }
             text += "\n";
         }
         for order in &self.orders {
@@ -153,6 +159,9 @@ impl Model {
         if let Some(time) = time.map(|time| time.nanos()) {
             if time < self.clock {
                 return self.reject(Some(op.as_str()), RejectReason::TimeBackwards, id);
+            }
+            if let ScriptCommand::Restart(restart) = &command {
+                self.extend_over_outage(time, restart.grace_ns);
             }
             self.move_clock(time);
         }
@@ -285,6 +294,14 @@ impl Model {
                 self.change_phase(instrument, phase, ref_price.map(|price| price.ticks()));
                 Ok(())
             }
+            ScriptCommand::Restart(restart) => {
+                self.restart(restart.hold_ns);
+                Ok(())
+            }
+            ScriptCommand::Reopen => {
+                self.reopen();
+                Ok(())
+            }
             ScriptCommand::Depth { instrument, levels } => {
                 let instrument = self.instrument(instrument.as_deref())?;
                 self.print_depth(instrument, levels.unwrap_or(usize::MAX));
@@ -339,6 +356,7 @@ impl Model {
             reference_at_start: terms.ref_price.map(|price| price.ticks()),
             interrupted_until: None,
             told: None,
+            held: None,
             terms,
             phase: Phase::Continuous,
             last_trade: None,

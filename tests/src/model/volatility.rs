@@ -48,6 +48,7 @@ impl Model {
         let listing = &mut self.listings[instrument];
         listing.phase = phase;
         listing.interrupted_until = None;
+        listing.held = None;
         if phase != Phase::Auction {
             listing.told = None;
         }

@@ -54,6 +54,13 @@ fn usage_errors_exit_with_2() {
         2,
         &["--segment-mib"],
     );
+    let nowhere = tempfile::tempdir().unwrap();
+    let data = nowhere.path().join("d");
+    check(
+        &["serve", "--activate-rules", "2", "--data", text(&data)],
+        2,
+        &["rules version 2", "versions 1 to 1"],
+    );
     check(
         &["journal", "dump", "--data", "x", "--format", "xml"],
         2,
@@ -85,13 +92,14 @@ fn the_ready_line_says_what_an_acknowledgement_means_and_which_life_begins() {
     let listed: u64 = server.ready_word("seq").parse().unwrap();
     assert!(listed > 24, "a fresh directory gets the shipped catalogue");
     assert_eq!(server.terminate().0, Some(0));
-    for (life, mode) in [("2", "strict"), ("3", "async")] {
+    // Each later start journals that it is one.
+    for (life, mode, restarts) in [("2", "strict", 1), ("3", "async", 2)] {
         let server = Server::start(dir.path(), &["--durability", mode]);
         assert_eq!(
             (server.ready_word("epoch"), server.ready_word("durability")),
             (life, mode)
         );
-        assert_eq!(server.ready_word("seq").parse(), Ok(listed));
+        assert_eq!(server.ready_word("seq").parse(), Ok(listed + restarts));
         assert_eq!(server.terminate().0, Some(0));
     }
 }

@@ -98,7 +98,11 @@ pub(super) fn command_json(command: &Command) -> Value {
             "ref_price": set.ref_price.map(Price::ticks),
         }),
         Command::Contract(contract) => contracts::command_json(contract),
-        Command::AdvanceTime(_) => json!({}),
+        Command::AdvanceTime(_) | Command::Reopen(_) => json!({}),
+        Command::Restart(restart) => json!({
+            "hold_ns": restart.hold_ns,
+            "grace_ns": restart.grace_ns,
+        }),
         Command::SetCatalogue(set) => json!({
             "version": set.catalogue.version,
             "tick_uusd": set.catalogue.tick_micro_usd,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use tessera_types::contract::{Instrument, Phase};
 use tessera_types::{
     AccountAction, Cancel, CashMove, ClOrdId, NewOrder, Price, QuoteEntry, Reduce, RejectReason,
-    Replace, RiskAction, SelfMatch, Side, Timestamp,
+    Replace, Restart, RiskAction, SelfMatch, Side, Timestamp,
 };
 
 /// A name as the script writes it, 1 to 64 bytes; borrowed from the line unless it had escapes.
@@ -105,6 +105,10 @@ pub enum ScriptCommand<'a> {
     },
     /// Move the clock; where to is in [`ScriptLine::time`].
     Time,
+    /// The exchange goes on after it was down since the line before.
+    Restart(Restart),
+    /// The hold of a restart ends.
+    Reopen,
     /// Ask for the depth of one instrument.
     Depth {
         /// Where.
@@ -165,6 +169,10 @@ pub enum Op {
     Phase,
     /// Move the clock.
     Time,
+    /// Go on after the exchange was down.
+    Restart,
+    /// End the hold of a restart.
+    Reopen,
     /// Ask for depth.
     Depth,
     /// Ask for the live orders.
@@ -207,6 +215,8 @@ impl Op {
         Self::MassQuote,
         Self::Phase,
         Self::Time,
+        Self::Restart,
+        Self::Reopen,
         Self::Depth,
         Self::Orders,
         Self::Account,
@@ -236,6 +246,8 @@ impl Op {
             Self::MassQuote => "mass_quote",
             Self::Phase => "phase",
             Self::Time => "time",
+            Self::Restart => "restart",
+            Self::Reopen => "reopen",
             Self::Depth => "depth",
             Self::Orders => "orders",
             Self::Account => "account",
@@ -292,6 +304,8 @@ impl ScriptCommand<'_> {
             Self::MassQuote { .. } => Op::MassQuote,
             Self::Phase { .. } => Op::Phase,
             Self::Time => Op::Time,
+            Self::Restart(_) => Op::Restart,
+            Self::Reopen => Op::Reopen,
             Self::Depth { .. } => Op::Depth,
             Self::Orders { .. } => Op::Orders,
         }
@@ -316,6 +330,8 @@ impl ScriptCommand<'_> {
             | Self::Time
             | Self::Risk(_)
             | Self::Accounts
+            | Self::Restart(_)
+            | Self::Reopen
             | Self::Orders { .. } => false,
             Self::Account {
                 instrument, action, ..

@@ -47,6 +47,7 @@ fields! {
     InputHash = "input_hash", Losses = "losses", Liquidity = "liquidity",
     Concentration = "concentration", Delivery = "delivery", TableHash = "table_hash",
     MaxAgeNs = "max_age_ns",
+    Hold = "hold", Grace = "grace",
 }
 
 const _: () = assert!(Field::COUNT <= 128, "Fields::present is a u128");

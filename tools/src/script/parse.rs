@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use tessera_types::contract::{Instrument, MatchAlgo, Name, Phase, VolatilityGuard};
 use tessera_types::{
     AccountId, Cancel, ClOrdId, ClientHeader, ExecInst, InstrumentId, NewOrder, OrdType,
-    OrderTarget, Price, Qty, QuoteEntry, Reduce, RejectReason, Replace, SelfMatch, Side,
+    OrderTarget, Price, Qty, QuoteEntry, Reduce, RejectReason, Replace, Restart, SelfMatch, Side,
     TimeInForce, Timestamp,
 };
 
@@ -63,6 +63,11 @@ pub fn parse_line(line: &[u8]) -> Result<Option<ScriptLine<'_>>, BadLine> {
             form.require(Field::T);
             Some(ScriptCommand::Time)
         }
+        Op::Restart => Some(ScriptCommand::Restart(Restart {
+            hold_ns: form.uint(Field::Hold, 0).unwrap_or(0),
+            grace_ns: form.uint(Field::Grace, 0).unwrap_or(0),
+        })),
+        Op::Reopen => Some(ScriptCommand::Reopen),
         Op::Depth => Some(depth(&mut form)),
         Op::Orders => Some(ScriptCommand::Orders {
             party: form.name(Field::Party),

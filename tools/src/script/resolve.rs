@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tessera_types::{
     AccountAction, AccountCommand, AccountId, ClientHeader, Command, InstrumentId, ListInstrument,
-    MassCancel, MassQuote, QuoteEntry, RejectReason, RiskParams, Scope, SetPhase,
+    MassCancel, MassQuote, QuoteEntry, RejectReason, Reopen, RiskParams, Scope, SetPhase,
 };
 
 use super::command::{ScriptCommand, ScriptQuote};
@@ -185,6 +185,8 @@ impl Resolver {
                 phase,
                 ref_price,
             }),
+            ScriptCommand::Restart(restart) => Command::Restart(restart),
+            ScriptCommand::Reopen => Command::Reopen(Reopen),
             ScriptCommand::Account {
                 party,
                 instrument,

@@ -15,7 +15,7 @@ use tessera_gateway::Directory;
 use tessera_ring::spsc::{self, Consumer, Producer, PushError};
 use tessera_ring::{Agent, Cursor, Unparker, Wake};
 use tessera_types::{
-    AdvanceTime, Command, Event, EventRecord, Seq, Sequenced, SessionId, Timestamp,
+    AdvanceTime, Command, Event, EventRecord, Reopen, Seq, Sequenced, SessionId, Timestamp,
 };
 
 use super::market::{Books, Reattached};
@@ -98,6 +98,8 @@ pub(crate) struct Core {
     targets: Vec<Target>,
     /// Last command and time of poll batches that were not durable when they were made.
     unsynced: VecDeque<(Seq, Timestamp)>,
+    /// When the hold of this start ends.
+    reopen_at: Option<Timestamp>,
 }
 
 /// Commands between two state hashes, unless configured.
@@ -130,6 +132,7 @@ impl Core {
             events: Vec::with_capacity(1024),
             targets: Vec::with_capacity(1024),
             unsynced: VecDeque::with_capacity(MAX_UNSYNCED),
+            reopen_at: None,
             parts,
         }
     }
@@ -137,8 +140,25 @@ impl Core {
     /// Sequences a command of the venue itself, as the rings' commands are.
     pub(crate) fn submit(&mut self, command: Command) {
         let now = self.now();
+        if let Command::Restart(restart) = &command
+            && restart.hold_ns > 0
+        {
+            let end = now.nanos().saturating_add(restart.hold_ns);
+            self.reopen_at = Some(Timestamp::from_nanos(end));
+        }
         self.execute(now, command);
         self.parts.journal_wake.wake();
+    }
+
+    /// Ends the hold of a restart when its time has come.
+    fn reopen_if_due(&mut self) -> usize {
+        if self.reopen_at.is_none_or(|at| at > wall_clock()) {
+            return 0;
+        }
+        self.reopen_at = None;
+        let now = self.now();
+        self.execute(now, Command::Reopen(Reopen));
+        1
     }
 
     /// The last command applied.
@@ -451,7 +471,7 @@ impl Agent for Core {
             self.reseat_shards();
         }
         let before = self.seq;
-        let mut work = self.poll();
+        let mut work = self.poll() + self.reopen_if_due();
         if work == 0
             && let Some(deadline) = self.parts.engine.next_deadline()
             && deadline <= wall_clock()

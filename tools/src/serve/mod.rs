@@ -89,6 +89,18 @@ pub struct Args {
     /// [default: 24].
     #[arg(long, value_name = "H")]
     retain_hours: Option<u32>,
+    /// After a restart cancel-only for this long, then trading goes on by a journaled command
+    /// [default: 0].
+    #[arg(long, value_name = "MS")]
+    restart_hold_ms: Option<u64>,
+    /// Orders whose time ended while the exchange was down end this long after the restart
+    /// [default: 5000].
+    #[arg(long, value_name = "MS")]
+    restart_grace_ms: Option<u64>,
+    /// Put this version of the engine's rules in force, by a journaled activation, if the journal is
+    /// under an older one; it never goes back.
+    #[arg(long, value_name = "VERSION")]
+    activate_rules: Option<u32>,
     /// Commands from one state hash to the next: for tests of snapshots.
     #[arg(long, value_name = "N", default_value_t = 65_536, hide = true, value_parser = clap::value_parser!(u64).range(1..))]
     state_hash_every: u64,
@@ -140,6 +152,8 @@ impl Args {
         let retain_segments =
             layers.within("journal.retain_segments", self.retain_segments, 1..=9999)?;
         let retain_hours = layers.required("journal.retain_hours", self.retain_hours)?;
+        let hold_ms = layers.required("journal.restart_hold_ms", self.restart_hold_ms)?;
+        let grace_ms = layers.required("journal.restart_grace_ms", self.restart_grace_ms)?;
         let spin = layers.required("threads.spin", self.spin.then_some(true))?;
         let http = layers.optional("http.listen", self.http)?;
         let log_filter = layers.required("log.filter", None)?;
@@ -160,6 +174,9 @@ impl Args {
             segments: usize::from(retain_segments),
             age_ns: u64::from(retain_hours) * 3_600_000_000_000,
         };
+        node.restart_hold = Duration::from_millis(hold_ms);
+        node.restart_grace = Duration::from_millis(grace_ms);
+        node.activate_rules = self.activate_rules;
         node.state_hash_every = self.state_hash_every;
         if spin {
             node.idle = IdleConfig::SPINNING;

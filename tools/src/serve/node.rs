@@ -23,7 +23,7 @@ use tessera_journal::{Journal, OpenError, Opened, Retention, Signer, Snapshots, 
 use tessera_market_data::{Builder, BuilderConfig};
 use tessera_proto::codes;
 use tessera_ring::{CursorWriter, IdleConfig, Parker, Unparker, Wake, agent, spsc};
-use tessera_types::{Cancel, ClientHeader, Command, ExecInst, OrderId, OrderTarget, Seq};
+use tessera_types::{Cancel, ClientHeader, Command, ExecInst, OrderId, OrderTarget, Restart, Seq};
 use thiserror::Error;
 
 use super::core::{Core, CoreParts, CoreProgress, STATE_HASH_INTERVAL, wall_clock};
@@ -93,6 +93,12 @@ pub struct NodeConfig {
     pub retention: Retention,
     /// Commands from one state hash in the journal to the next.
     pub state_hash_every: u64,
+    /// How long a start over an old journal is cancel-only.
+    pub restart_hold: Duration,
+    /// How long after a start the orders end that would have ended before it.
+    pub restart_grace: Duration,
+    /// Version of the engine's rules to put in force at this start, if the journal is under an older one.
+    pub activate_rules: Option<u32>,
     /// Events that each event ring holds: the longest stall of a consumer times the rate to survive.
     pub ring_capacity: usize,
 }
@@ -118,6 +124,9 @@ impl NodeConfig {
             snapshot_every: 1_000_000,
             retention: Retention::default(),
             state_hash_every: STATE_HASH_INTERVAL,
+            activate_rules: None,
+            restart_hold: Duration::ZERO,
+            restart_grace: Duration::from_secs(5),
             ring_capacity: 1 << 17,
         }
     }
@@ -151,6 +160,19 @@ pub enum StartError {
     /// The journal or its snapshots lead to no engine.
     #[error(transparent)]
     Rebuild(#[from] RebuildError),
+    /// Rules were to be activated that this program does not have.
+    #[error(
+        "rules version {asked} cannot be activated: this program has versions {first} to {last}; \
+         install the release that brings it first"
+    )]
+    Activation {
+        /// Asked for.
+        asked: u32,
+        /// The oldest there is.
+        first: u32,
+        /// The newest there is.
+        last: u32,
+    },
     /// The data directory cannot be made or opened.
     #[error("{path}: {source}")]
     Directory {
@@ -202,9 +224,10 @@ impl StartError {
                 | RebuildError::StateHash { .. }
                 | RebuildError::EventsDigest { .. },
             ) => exit::CORRUPT,
-            Self::Journal(OpenError::Config(_)) | Self::NotLoopback { .. } | Self::Catalogue(_) => {
-                exit::USAGE
-            }
+            Self::Journal(OpenError::Config(_))
+            | Self::Activation { .. }
+            | Self::NotLoopback { .. }
+            | Self::Catalogue(_) => exit::USAGE,
             _ => exit::FAILED,
         }
     }
@@ -345,6 +368,15 @@ impl Node {
     /// [`StartError`]; nothing keeps running then.
     pub fn start(config: NodeConfig) -> Result<Self, StartError> {
         let key = Arc::new(JournalKey::load_or_make(&config.credentials)?);
+        if let Some(asked) = config.activate_rules
+            && !RULES.contains(&asked)
+        {
+            return Err(StartError::Activation {
+                asked,
+                first: *RULES.start(),
+                last: *RULES.end(),
+            });
+        }
         let start = Instant::now();
         let storage = config
             .journal_storage()
@@ -358,6 +390,7 @@ impl Node {
         let newest_snapshot = begin.as_ref().map_or(Seq::ZERO, Rebuild::begun_at);
         let journal_config = tessera_journal::Config {
             covered: newest_snapshot,
+            activate_rules: config.activate_rules,
             segment_bytes: config.segment_bytes,
             durability: match config.durability {
                 Durability::Default => tessera_journal::Durability::Default,
@@ -482,6 +515,12 @@ impl Node {
         builder.restore(feed_epoch, books.seq, books.time, books.instruments);
 
         let is_fresh = engine.last_seq() == Seq::ZERO;
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let restart = Command::Restart(Restart {
+            hold_ns: nanos(config.restart_hold),
+            grace_ns: nanos(config.restart_grace),
+        });
+        let restart = (!is_fresh).then_some(restart);
         let cancels = canceled_by_restart(&engine);
         let mut core = Core::new(CoreParts {
             engine,
@@ -538,7 +577,7 @@ impl Node {
             stages.framing.recorder(),
         );
         let journal = Running::spawn(journal, config.idle, journal_parker)?;
-        for command in listing.into_iter().chain(cancels) {
+        for command in restart.into_iter().chain(listing).chain(cancels) {
             core.submit(command);
         }
         let ready_seq = core.last_seq();

@@ -25,6 +25,8 @@
 //! | 0x21 | `SetPhase` | 40 |
 //! | 0x22 | `AdvanceTime` | 0 |
 //! | 0x23 | `SetCatalogue` | varies |
+//! | 0x25 | `Restart` | 16: hold, grace |
+//! | 0x26 | `Reopen` | 0 |
 //! | 0x24 | `ListInstrument` with rules of trading | varies: as 0x20, and 17 |
 //! | 0x30 to 0x4f | compute contracts | see [`contracts::kind`] |
 //! | 0x50 to 0x6f | accounts and risk parameters | see `accounts.rs` |
@@ -49,6 +51,7 @@ use crate::contract::{
 use crate::contract_command::Backing;
 use crate::ids::{AccountId, ClOrdId, ConnToken, Generation, InstrumentId, OrderId, SessionId};
 use crate::reject::RejectReason;
+use crate::restart_command::{Reopen, Restart};
 use crate::units::{Price, Qty, Timestamp};
 
 /// The largest journal payload in bytes.
@@ -185,6 +188,10 @@ pub mod kind {
     pub const SET_CATALOGUE: u8 = 0x23;
     /// `ListInstrument` of an instrument with a volatility guard or indicative prices.
     pub const LIST_INSTRUMENT_RULES: u8 = 0x24;
+    /// `Restart`.
+    pub const RESTART: u8 = 0x25;
+    /// `Reopen`.
+    pub const REOPEN: u8 = 0x26;
 }
 
 /// Appends the payload of `command`, sequenced at `time`, and returns its record type.
@@ -310,6 +317,11 @@ pub fn encode_command(
         Command::Contract(c) => contracts::encode(c, out)?,
         Command::Account(c) => accounts::encode_account(c, out)?,
         Command::RiskParams(c) => accounts::encode_risk(c, out)?,
+        Command::Restart(c) => {
+            encode_into(&(c.hold_ns, c.grace_ns), out)?;
+            kind::RESTART
+        }
+        Command::Reopen(Reopen) => kind::REOPEN,
     };
     let len = out.len() - start;
     if len > MAX_PAYLOAD {
@@ -393,6 +405,14 @@ pub fn decode_command(kind: u8, time: Timestamp, payload: &[u8]) -> Result<Comma
                 phase: code("phase", r.phase)?,
                 ref_price: r.has_ref_price.then_some(r.ref_price),
             })
+        }
+        kind::RESTART => {
+            let (hold_ns, grace_ns) = read::<(u64, u64)>(payload)?;
+            Command::Restart(Restart { hold_ns, grace_ns })
+        }
+        kind::REOPEN => {
+            read::<()>(payload)?;
+            Command::Reopen(Reopen)
         }
         kind::ADVANCE_TIME => {
             if !payload.is_empty() {

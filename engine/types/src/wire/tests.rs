@@ -141,6 +141,14 @@ fn the_other_requests() {
     );
     check(&Command::AdvanceTime(AdvanceTime), expect!["0x22 0 "]);
     check(
+        &Command::Restart(Restart {
+            hold_ns: 258,
+            grace_ns: 5,
+        }),
+        expect!["0x25 16 02010000000000000500000000000000"],
+    );
+    check(&Command::Reopen(Reopen), expect!["0x26 0 "]);
+    check(
         &Command::SetPhase(SetPhase {
             header: header(),
             instrument: InstrumentId::new(5),
