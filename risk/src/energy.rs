@@ -4,8 +4,17 @@
 //! `J ~ N(m, s²)`, rate λ per day, not compensated. κ, σ² and λ are per day whatever the step of the
 //! data. Two estimators stand side by side: filtered jumps and maximum likelihood on the mixture.
 //!
+//! Options beside it: two factors, Markov regimes with independent spikes, and a jump rate that follows
+//! season and load.
+//!
 //! # Source
 //! `docs/risk.md`, energy.
+
+pub mod intensity;
+
+pub mod regime;
+
+pub mod two_factor;
 
 use num_complex::Complex64;
 use rand_distr::{Distribution, Poisson};
@@ -420,7 +429,11 @@ struct Prepared {
     transform: Transform,
     season: Season,
     coefficients: Vec<(String, Estimate)>,
+    /// (index, x) of every usable step.
+    deviations: Vec<(i64, f64)>,
     pairs: Vec<(f64, f64)>,
+    /// Index of the second of each pair.
+    ends: Vec<i64>,
     phi: f64,
     phi_se: f64,
     used: u64,
@@ -458,12 +471,12 @@ impl Prepared {
         let y: Vec<f64> = data.iter().map(|(_, y)| *y).collect();
         let fit = ols(&x, &y)?;
         let n = data.len() as u64;
-        let pairs: Vec<(f64, f64)> = data
+        let (pairs, ends): (Vec<(f64, f64)>, Vec<i64>) = data
             .windows(2)
             .zip(fit.residuals.windows(2))
             .filter(|(d, _)| d[1].0 == d[0].0 + 1)
-            .map(|(_, r)| (r[0], r[1]))
-            .collect();
+            .map(|(d, r)| ((r[0], r[1]), d[1].0))
+            .unzip();
         if pairs.len() < 30 {
             return Err(too_few(pairs.len(), 30));
         }
@@ -491,7 +504,13 @@ impl Prepared {
                 interval,
                 coefficients: fit.beta,
             },
+            deviations: data
+                .iter()
+                .zip(&fit.residuals)
+                .map(|((index, _), x)| (*index, *x))
+                .collect(),
             pairs,
+            ends,
             phi,
             phi_se,
             used: n,
