@@ -201,6 +201,9 @@ impl Table {
     }
 }
 
+/// Names that a time column may have.
+const TIME: [&str; 4] = ["interval_start_utc", "hour_start_utc", "time_utc", "time"];
+
 /// A power price series as read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PriceSeries {
@@ -229,7 +232,7 @@ impl PriceSeries {
     /// [`ReadError`] for a bad field or a repeated time.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let table = Table::open(path)?;
-        let time = table.column(&["interval_start_utc", "hour_start_utc", "time_utc", "time"])?;
+        let time = table.column(&TIME)?;
         let price = table.column(&["price_usd_per_mwh", "usd_per_mwh"])?;
         let mut prices = table
             .rows
@@ -790,6 +793,28 @@ pub fn history(points: &[Point]) -> Result<History, FitError> {
     })
 }
 
+/// Mean load per day or hour since the epoch: a time column as in [`PriceSeries::open`], and `load_mw`.
+///
+/// # Errors
+/// [`ReadError`] for a bad field.
+pub fn load(path: &Path, interval: Interval) -> Result<BTreeMap<i64, f64>, ReadError> {
+    let table = Table::open(path)?;
+    let time = table.column(&TIME)?;
+    let column = table.column(&["load_mw"])?;
+    let length = 86_400 / interval.per_day();
+    let mut sums: BTreeMap<i64, (f64, f64)> = BTreeMap::new();
+    for row in &table.rows {
+        let index = table.second(row, time)?.div_euclid(length);
+        let sum = sums.entry(index).or_insert((0.0, 0.0));
+        sum.0 += table.number(row, column)?;
+        sum.1 += 1.0;
+    }
+    Ok(sums
+        .into_iter()
+        .map(|(index, (sum, n))| (index, sum / n))
+        .collect())
+}
+
 /// The folder with the optional data: `$TESSERA_SHARED/data`, or `../shared/data` beside the
 /// repository. `None` where it is not.
 #[must_use]
@@ -895,6 +920,70 @@ mod tests {
         assert!((days.points[1].price - (5000.0 - 23.0) / 24.0).abs() < 1e-9);
         let hours = series.aggregate(Interval::Hour, &CapTable::default());
         assert_eq!((hours.points.len(), hours.dropped), (71, 0));
+    }
+
+    /// An empty stretch, a series of one price, prices of zero and below: a result or a named error.
+    #[test]
+    fn empty_and_degenerate_series_are_named() {
+        use crate::energy::regime::fit_regimes;
+        use crate::energy::two_factor::fit_two_factor;
+        use crate::energy::{Transform, calibrate_filtered, calibrate_likelihood};
+        let mut text = String::from("time,price_usd_per_mwh\n");
+        let start: Timestamp = "2024-01-01T00:00Z".parse().unwrap();
+        for hour in 0..24 * 200_i64 {
+            let t = Timestamp::from_second(start.as_second() + hour * 3600).unwrap();
+            text.push_str(&format!("{t},{}\n", if hour % 7 == 0 { -20 } else { 0 }));
+        }
+        let (_dir, path) = file(&text);
+        let series = PriceSeries::open(&path).unwrap();
+        let check = |points: &[Point]| {
+            for transform in [Transform::Ln, Transform::Asinh { scale: 30.0 }] {
+                let day = Interval::Day;
+                for result in [
+                    calibrate_filtered(points, day, transform).map(|_| ()),
+                    calibrate_likelihood(points, day, transform).map(|_| ()),
+                    fit_two_factor(points, day, transform, 0.0).map(|_| ()),
+                    fit_regimes(points, day, transform).map(|_| ()),
+                ] {
+                    if let Err(error) = result {
+                        assert!(!error.to_string().is_empty());
+                    }
+                }
+            }
+            calibrate_filtered(points, Interval::Day, Transform::Ln)
+        };
+        let days = series.aggregate(Interval::Day, &CapTable::default());
+        assert_eq!((days.points.len(), days.dropped), (200, 0));
+        // No logarithm exists below zero: every day is dropped, and that is said.
+        let error = check(&days.points).unwrap_err().to_string();
+        assert!(error.contains("energy calibration"), "{error}");
+        let none = series.clone().between(Some(0), Some(1));
+        assert_eq!(none.span(), "- to -");
+        let empty = none.aggregate(Interval::Day, &CapTable::ercot());
+        assert_eq!((empty.points.len(), empty.dropped), (0, 0));
+        assert!(check(&empty.points).is_err());
+        assert!(check(&days.points[..1]).is_err());
+    }
+
+    #[test]
+    fn load_is_averaged_and_its_mistakes_named() {
+        let (_dir, path) =
+            file("time,load_mw\n2024-01-01T00:00Z,10\n2024-01-01T12:00Z,30\n2024-01-03T00:00Z,5\n");
+        let days = load(&path, Interval::Day).unwrap();
+        assert_eq!(
+            days.into_iter().collect::<Vec<_>>(),
+            [(19_723, 20.0), (19_725, 5.0)]
+        );
+        let (_dir, path) = file("time,load_mw\n2024-01-01T00:00Z,lots\n");
+        let error = load(&path, Interval::Day).unwrap_err().to_string();
+        assert!(error.contains(":2: column load_mw"), "{error}");
+        let (_dir, path) = file("time,mw\n2024-01-01T00:00Z,1\n");
+        assert!(
+            load(&path, Interval::Day)
+                .unwrap_err()
+                .to_string()
+                .contains("load_mw")
+        );
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl Contract {
             path: path.into(),
             source,
         })?;
-        toml::from_str(&text).map_err(|error| OpenError::Form {
+        toml::from_str(&text).map_err(|error| OpenError::Contract {
             path: path.into(),
             message: error.to_string(),
         })

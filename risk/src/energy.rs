@@ -748,6 +748,45 @@ impl OuJump {
     }
 }
 
+/// An [`OuJump`] made ready to be stepped over a regular grid: at most one jump per step, at its end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Grid {
+    decay: f64,
+    sd: f64,
+    jump: f64,
+    mean: f64,
+    jump_sd: f64,
+}
+
+impl Grid {
+    /// Constants of a step of `days`.
+    ///
+    /// # Errors
+    /// [`ModelError::Range`] for parameters outside their domain.
+    pub fn new(process: &OuJump, days: f64) -> Result<Self, ModelError> {
+        process.check()?;
+        positive("step in days", days)?;
+        Ok(Self {
+            decay: (-process.kappa * days).exp(),
+            sd: process.diffusive_variance(days).sqrt(),
+            jump: -(-process.lambda * days).exp_m1(),
+            mean: process.jump_mean,
+            jump_sd: process.jump_sd,
+        })
+    }
+
+    /// The deviation one step on.
+    #[inline]
+    pub fn step(&self, x: f64, stream: &mut Stream) -> f64 {
+        let x = x * self.decay + self.sd * stream.normal();
+        if stream.uniform() < self.jump {
+            x + self.mean + self.jump_sd * stream.normal()
+        } else {
+            x
+        }
+    }
+}
+
 /// Undiscounted Black value of a call: forward, strike, total variance of the logarithm.
 #[must_use]
 pub fn black(forward: f64, strike: f64, variance: f64) -> f64 {

@@ -230,11 +230,23 @@ pub enum OpenError {
         /// Line, column and what was expected.
         message: String,
     },
+    /// A contract file that is not one; the message carries line and column.
+    #[error(
+        "{path}: {message}\na contract needs class, tier, zone, start_hours and hours; docs/risk.md shows one"
+    )]
+    Contract {
+        /// Path.
+        path: PathBuf,
+        /// Line, column and what was expected.
+        message: String,
+    },
     /// A number or name that cannot be.
-    #[error("{path}: {place}: {reason}")]
+    #[error("{path}:{line}: {place}: {reason}; correct it there")]
     Value {
         /// Path.
         path: PathBuf,
+        /// Line of the entry, from 1; 1 if it is not found.
+        line: usize,
         /// Table and name.
         place: String,
         /// What is wrong.
@@ -284,6 +296,7 @@ impl Model {
         })?;
         model.check().map_err(|(place, reason)| OpenError::Value {
             path: path.into(),
+            line: locate(text, &place),
             place,
             reason,
         })?;
@@ -615,6 +628,36 @@ impl Class {
     }
 }
 
+/// Line, from 1, of an entry such as `zone tx.kappa`, `product NAME` or `systemic.power`; 1 if it is
+/// not there.
+fn locate(text: &str, place: &str) -> usize {
+    let (table, field) = match place.split_once(' ') {
+        Some((_, entry)) => match text.contains(&format!("\"{entry}\"")) {
+            true => (format!("name = \"{entry}\""), None),
+            false => match entry.rsplit_once('.') {
+                Some((name, field)) => (format!("name = \"{name}\""), Some(field)),
+                None => (format!("name = \"{entry}\""), None),
+            },
+        },
+        None => match place.split_once('.') {
+            Some((table, field)) => (format!("[{table}]"), Some(field)),
+            None => (place.to_owned(), None),
+        },
+    };
+    let mut lines = (1..).zip(text.lines());
+    let Some((start, _)) = lines.find(|(_, line)| line.trim_start().starts_with(&table)) else {
+        return 1;
+    };
+    let Some(field) = field else { return start };
+    lines
+        .find(|(_, line)| {
+            line.trim_start()
+                .strip_prefix(field)
+                .is_some_and(|rest| rest.trim_start().starts_with('='))
+        })
+        .map_or(start, |(line, _)| line)
+}
+
 const DEFAULT: &str = include_str!("default.toml");
 
 #[cfg(test)]
@@ -626,6 +669,30 @@ mod tests {
         let model = Model::parse(Path::new("default.toml"), DEFAULT).unwrap();
         assert!(model.products.len() >= 64);
         assert!(model.params().iter().all(|(_, p)| !p.source.is_empty()));
+    }
+
+    /// The hashes of the shipped model are those of the files; skipped where these are not.
+    #[test]
+    fn the_data_behind_the_shipped_model_have_their_hashes() {
+        let model = Model::default_model();
+        assert!(model.data.len() >= 9);
+        for d in &model.data {
+            let hex = d.blake3.len() == 64 && d.blake3.chars().all(|c| c.is_ascii_hexdigit());
+            assert!(hex && !d.span.is_empty(), "{d:?}");
+        }
+        let Some(data) = crate::calibrate::shared_data() else {
+            println!("skipped: no shared data (set TESSERA_SHARED)");
+            return;
+        };
+        for d in &model.data {
+            let bytes = std::fs::read(data.join(&d.file)).unwrap();
+            assert_eq!(
+                blake3::hash(&bytes).to_hex().to_string(),
+                d.blake3,
+                "{}",
+                d.file
+            );
+        }
     }
 
     #[test]
@@ -643,6 +710,24 @@ mod tests {
         assert!(
             negative.contains("zone tx") && negative.contains("kappa"),
             "{negative}"
+        );
+        let line = 1 + DEFAULT
+            .lines()
+            .position(|l| l.starts_with("name = \"tx\""))
+            .unwrap();
+        assert!(negative.contains(&format!("m.toml:{line}:")), "{negative}");
+        let from = DEFAULT.find("name = \"va\"").unwrap();
+        let (head, tail) = DEFAULT.split_at(from);
+        let source = tail.find("source = \"PJM").unwrap();
+        let no_source = format!(
+            "{head}{}source = \"\" }}{}",
+            &tail[..source],
+            &tail[tail.find(" }").unwrap() + 2..]
+        );
+        let unsourced = parse(&no_source);
+        assert!(
+            unsourced.contains("zone va.level_usd_mwh") && !unsourced.contains("m.toml:1:"),
+            "{unsourced}"
         );
         let zone = parse(&DEFAULT.replacen("zone = \"tx\"", "zone = \"nowhere\"", 1));
         assert!(zone.contains("no zone is called nowhere"), "{zone}");

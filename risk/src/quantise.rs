@@ -139,6 +139,16 @@ pub enum SetError {
         /// What was expected where.
         message: String,
     },
+    /// A rule is broken, in a file.
+    #[error("{path}:{line}: {source}")]
+    At {
+        /// Path.
+        path: PathBuf,
+        /// Line of the row or of the frame, from 1.
+        line: usize,
+        /// Which rule.
+        source: Box<SetError>,
+    },
     /// A row breaks a rule.
     #[error("row {row} ({product}): {reason}; the whole set is refused and the old one stands")]
     Row {
@@ -331,7 +341,18 @@ impl ParameterSet {
             path: path.into(),
             message: error.to_string(),
         })?;
-        set.check(None, None)?;
+        set.check(None, None).map_err(|error| {
+            let wanted = match &error {
+                SetError::Row { product, .. } => format!("\"product\": \"{product}\""),
+                _ => "\"commit\"".into(),
+            };
+            let line = text.lines().position(|line| line.contains(&wanted));
+            SetError::At {
+                path: path.into(),
+                line: line.map_or(1, |l| l + 1),
+                source: Box::new(error),
+            }
+        })?;
         Ok(set)
     }
 

@@ -67,6 +67,17 @@ fn caplets_agree_with_simulation() {
     );
 }
 
+/// Small steps of the grid have the law of the exact draw, but for jumps that wait for the end of a step.
+#[test]
+fn the_grid_agrees_with_the_forward() {
+    let grid = Grid::new(&SPIKY, 1.0 / 48.0).unwrap();
+    check(SPIKY.forward(3.5, 0.4, 2.0).unwrap(), 12, |s| {
+        let x = (0..96).fold(0.4, |x, _| grid.step(x, s));
+        (3.5 + x).exp()
+    });
+    assert!(Grid::new(&SPIKY, 0.0).is_err());
+}
+
 /// Without jumps the payoff can be integrated over the normal density.
 #[test]
 fn the_closed_caplet_agrees_with_quadrature_to_1e_9() {

@@ -267,6 +267,15 @@ fn a_file_goes_out_and_comes_back() {
     let path = dir.path().join("set.json");
     std::fs::write(&path, serde_json::to_string_pretty(&*SET).unwrap()).unwrap();
     assert_eq!(ParameterSet::open(&path).unwrap(), *SET);
+    let mut bad = SET.clone();
+    bad.rows[3].losses[0] = LOSS_LIMIT + 1;
+    bad.commit.table_hash = bad.table_hash();
+    std::fs::write(&path, serde_json::to_string_pretty(&bad).unwrap()).unwrap();
+    let error = ParameterSet::open(&path).unwrap_err().to_string();
+    assert!(
+        error.contains("set.json:") && error.contains("row 4") && !error.contains("set.json:1:"),
+        "{error}"
+    );
     std::fs::write(&path, "{\n  \"format\": x }").unwrap();
     let error = ParameterSet::open(&path).unwrap_err().to_string();
     assert!(

@@ -1,12 +1,15 @@
 //! `tessera risk calibrate`: estimates with their errors from CSV files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use tessera_risk::calibrate::{self, PriceSeries};
+use tessera_risk::energy::intensity::{Intensity, fit_intensity, jump_steps};
+use tessera_risk::energy::regime::{RegimeFit, fit_regimes};
+use tessera_risk::energy::two_factor::{TwoFactorFit, fit_two_factor};
 use tessera_risk::energy::{
-    Calibration, CapEntry, CapTable, Interval, Transform, calibrate_filtered, calibrate_likelihood,
-    realised_cap,
+    Calibration, CapEntry, CapTable, Interval, Point, Transform, calibrate_filtered,
+    calibrate_likelihood, realised_cap,
 };
 use tessera_risk::evt::{ParetoFit, fit_pareto, mean_excess};
 use tessera_risk::model::Model;
@@ -72,6 +75,15 @@ enum What {
         /// Threshold of the tail as a quantile of the prices
         #[arg(long, default_value_t = 0.98)]
         tail: f64,
+        /// Also fit two factors, Markov regimes and jump rates by season
+        #[arg(long)]
+        options: bool,
+        /// Load (time, load_mw) for the jump rates, CSV or gzip; means over days or hours
+        #[arg(long, value_name = "FILE", requires = "options")]
+        load: Option<PathBuf>,
+        /// Correlation of the two factors; spot prices cannot tell it
+        #[arg(long, default_value_t = 0.0, allow_hyphen_values = true)]
+        rho: f64,
         #[command(flatten)]
         common: Common,
     },
@@ -142,6 +154,9 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
             to,
             cap,
             tail,
+            options,
+            load,
+            rho,
             common,
         } => {
             let series = PriceSeries::open(prices)?
@@ -160,7 +175,22 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
                 Estimator::Filtered => calibrate_filtered(&periods.points, interval, transform),
                 Estimator::Likelihood => calibrate_likelihood(&periods.points, interval, transform),
             }?;
-            energy(&series, &caps, calibration, periods.dropped, *tail, common)
+            let options = match options {
+                false => None,
+                true => Some(Options::new(
+                    &periods.points,
+                    interval,
+                    transform,
+                    load.as_deref(),
+                    *rho,
+                )?),
+            };
+            let fitted = Fitted {
+                calibration,
+                options,
+                incomplete: periods.dropped,
+            };
+            energy(&series, &caps, fitted, *tail, common)
         }
         What::Compute { prices, common } => {
             let report = calibrate::compute(prices)?;
@@ -178,6 +208,8 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
 #[derive(Serialize)]
 struct EnergyReport {
     calibration: Calibration,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    options: Option<Options>,
     gpd: Result<ParetoFit, String>,
     gpd_es99: Result<f64, String>,
     cap_values: Vec<CapValue>,
@@ -193,11 +225,49 @@ struct CapValue {
     mean_payoff_usd_per_mwh: f64,
 }
 
+/// The models beside mean reversion with jumps; one that cannot be fitted says why.
+#[derive(Serialize)]
+struct Options {
+    two_factor: Result<TwoFactorFit, String>,
+    regimes: Result<RegimeFit, String>,
+    jump_rate: Result<Intensity, String>,
+}
+
+impl Options {
+    fn new(
+        points: &[Point],
+        interval: Interval,
+        transform: Transform,
+        load: Option<&Path>,
+        rho: f64,
+    ) -> Result<Self, Stop> {
+        let load = match load {
+            Some(path) => Some(calibrate::load(path, interval)?),
+            None => None,
+        };
+        let at = |index: i64| load.as_ref().and_then(|l| l.get(&index).copied());
+        let rate = jump_steps(points, interval, transform).and_then(|steps| {
+            let by_load: Option<&dyn Fn(i64) -> Option<f64>> = load.is_some().then_some(&at);
+            fit_intensity(&steps, interval, by_load)
+        });
+        Ok(Self {
+            two_factor: fit_two_factor(points, interval, transform, rho).map_err(|e| e.to_string()),
+            regimes: fit_regimes(points, interval, transform).map_err(|e| e.to_string()),
+            jump_rate: rate.map_err(|e| e.to_string()),
+        })
+    }
+}
+
+struct Fitted {
+    calibration: Calibration,
+    options: Option<Options>,
+    incomplete: u64,
+}
+
 fn energy(
     series: &PriceSeries,
     caps: &CapTable,
-    calibration: Calibration,
-    incomplete: u64,
+    fitted: Fitted,
     tail: f64,
     common: &Common,
 ) -> Result<(), Stop> {
@@ -247,10 +317,16 @@ fn energy(
             )],
         },
     )?;
+    let Fitted {
+        calibration,
+        options,
+        incomplete,
+    } = fitted;
     output.report(&EnergyReport {
         days_used: calibration.used,
         days_dropped: calibration.dropped + incomplete,
         calibration,
+        options,
         gpd,
         gpd_es99,
         cap_values,
@@ -302,18 +378,31 @@ pub(super) fn caps(text: Option<&str>) -> Result<CapTable, Stop> {
                 )),
             };
             let mut entries = Vec::new();
-            for row in csv::Reader::from_path(path)
-                .map_err(failed)?
-                .deserialize::<CapRow>()
-            {
+            for (line, row) in (2..).zip(
+                csv::Reader::from_path(path)
+                    .map_err(failed)?
+                    .deserialize::<CapRow>(),
+            ) {
                 let row = row.map_err(failed)?;
                 entries.push(CapEntry {
-                    from_day: moment(Some(&row.from_utc))?.unwrap_or(0).div_euclid(86_400),
+                    from_day: moment(Some(&row.from_utc))
+                        .map_err(|stop| match stop {
+                            Stop::Usage(e) => {
+                                Stop::Usage(format!("{path}:{line}: column from_utc: {e}"))
+                            }
+                            stop @ Stop::Failed(_) => stop,
+                        })?
+                        .unwrap_or(0)
+                        .div_euclid(86_400),
                     cap: row.cap_usd_per_mwh,
                     floor: row.floor_usd_per_mwh,
                 });
             }
-            Ok(CapTable::new(entries)?)
+            CapTable::new(entries).map_err(|e| {
+                Stop::Usage(format!(
+                    "{path}: {e}; a cap must lie above the floor of its row"
+                ))
+            })
         }
     }
 }

@@ -62,6 +62,7 @@ struct Report<'a> {
     seed: u64,
     model: &'a str,
     model_version: u32,
+    data: &'a [tessera_risk::model::DataFile],
     #[serde(skip_serializing_if = "Option::is_none")]
     set: Option<SetReport>,
 }
@@ -148,6 +149,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
         seed,
         model: &model.name,
         model_version: model.version,
+        data: &model.data,
         set,
     })?;
     output.table(

@@ -23,10 +23,15 @@ use output::Output;
 #[command(
     about = "Models of failure, energy and price; premiums, margin, stress and back-tests",
     after_help = "\
-Examples:
-  tessera risk price --contract lease.toml --qty 8
-  tessera risk margin --positions book.csv --emit set.json
-  tessera risk stress --positions book.csv --scenario winter-storm
+Questions, one command each:
+  what is the SLA guarantee worth, what does the right to preempt cost, and a spike at 5,000 USD/MWh
+    tessera risk price --contract lease.toml --qty 8 --spike 5000
+  what margin does this book need
+    tessera risk margin --positions book.csv
+  what would last winter's storm have done to it
+    tessera risk stress --positions book.csv --scenario winter-storm
+With --out DIR each writes its tables and SVG plots. More examples:
+  tessera risk margin --emit set.json
   tessera risk calibrate energy --prices ercot.csv.gz --json
   tessera risk backtest --prices ercot.csv.gz --method filtered --window 250 --gate
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use tessera_risk::calibrate;
+use tessera_risk::report::{Kind, Plot, Series};
 use tessera_risk::scenario::Joint;
 use tessera_risk::stress::{STRESS_VERSION, losses, scenarios};
 use tessera_risk::units::MicroUsd;
@@ -59,7 +60,11 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let rows = losses(&Joint::new(&model)?);
     let mut detail = Vec::new();
     let mut totals = Vec::new();
-    for (scenario, row) in all.iter().zip(&rows) {
+    let mut bars: Vec<Series> = books
+        .iter()
+        .map(|b| Series::new(b.account.clone(), Kind::Points, Vec::new()))
+        .collect();
+    for (number, (scenario, row)) in (1_u32..).zip(all.iter().zip(&rows)) {
         if args
             .scenario
             .as_ref()
@@ -67,7 +72,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
         {
             continue;
         }
-        for book in &books {
+        for (book, bar) in books.iter().zip(&mut bars) {
             let mut sum = 0.0;
             for (p, lots) in &book.lots {
                 let loss = *lots as f64 * row[*p];
@@ -80,6 +85,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
                     loss_uusd: MicroUsd::up(loss)?.get(),
                 });
             }
+            bar.points.push((f64::from(number), sum));
             totals.push(serde_json::json!({
                 "scenario": scenario.name,
                 "account": book.account,
@@ -87,10 +93,32 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
             }));
         }
     }
+    let names: Vec<String> = (1..)
+        .zip(&all)
+        .filter(|(_, s)| args.scenario.as_ref().is_none_or(|n| n == s.name))
+        .map(|(i, s)| format!("{i} {}", s.name))
+        .collect();
+    output.plot(
+        "stress.svg",
+        &Plot {
+            title: "Stress losses by account".into(),
+            x: names.join(", "),
+            y: "USD".into(),
+            note: format!(
+                "stress list {STRESS_VERSION}, model {} version {}; fixed states, nothing is drawn",
+                model.name, model.version
+            ),
+            series: bars,
+        },
+    )?;
     output.table("losses.csv", &detail)?;
     output.report(&serde_json::json!({
         "version": STRESS_VERSION,
+        "model": model.name,
         "model_version": model.version,
+        "seed": serde_json::Value::Null,
+        "method": "fixed states of the world, nothing is drawn",
+        "data": model.data,
         "accounts": totals,
         "instruments": detail,
     }))
