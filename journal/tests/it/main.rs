@@ -9,6 +9,7 @@ mod covered;
 mod damage;
 mod faults;
 mod files;
+mod fuzz;
 mod golden;
 mod model;
 mod power;

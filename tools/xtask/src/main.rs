@@ -74,6 +74,15 @@ enum Verb {
         #[arg(long, default_value_t = 20_000_000)]
         count: u64,
     },
+    /// One journal replayed by the debug and the release build, under another locale, time zone and allocation,
+    /// and on one core.
+    Determinism {
+        /// How many commands.
+        #[arg(long, default_value_t = 10_000_000)]
+        commands: u64,
+    },
+    /// Miri, address and thread sanitizer over rings, types and journal; needs a nightly toolchain.
+    Sanitize,
     /// Failing calls, power cuts and torn tails over the journal's scripted disk, more than CI takes.
     Faults {
         /// At least how many power cuts at a call; everything else grows with it.
@@ -134,6 +143,8 @@ fn main() -> ExitCode {
         } => steps::mutants(&files, &shard, model),
         Verb::Kill9 { cycles } => steps::kill9(cycles),
         Verb::Fuzz { count } => steps::fuzz(count),
+        Verb::Determinism { commands } => steps::determinism(commands),
+        Verb::Sanitize => steps::sanitize(),
         Verb::Faults { cases } => steps::faults(cases),
         Verb::PowerCuts { cuts } => steps::power_cuts(cuts),
         Verb::Golden => steps::golden(),

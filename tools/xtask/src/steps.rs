@@ -329,14 +329,118 @@ pub(crate) fn kill9(cycles: u32) -> Result<()> {
     )
 }
 
-/// More random inputs per decoder than CI takes.
+/// More random inputs per decoder than CI takes: the journal's readers, then everything else.
 pub(crate) fn fuzz(count: u64) -> Result<()> {
-    proof(
-        "fuzz",
-        &["--test", "it", "fuzz"],
-        ("TESSERA_FUZZ_COUNT", &count.to_string()),
-    )
+    let variable = ("TESSERA_FUZZ_COUNT", &*count.to_string());
+    let tests = ["--test", "it", "fuzz"];
+    proof_of("tessera-journal", "fuzz of the journal", &tests, variable)?;
+    proof("fuzz", &tests, variable)
 }
+
+/// One journal, replayed by each build under everything that may differ between machines.
+pub(crate) fn determinism(commands: u64) -> Result<()> {
+    let mut programs = Vec::new();
+    for (profile, name) in [("dev", "debug"), ("release", "release")] {
+        let mut build = cargo([
+            "build",
+            "--locked",
+            "--package",
+            "tessera",
+            "--bin",
+            "tessera",
+        ]);
+        build.args(["--profile", profile]);
+        step(&format!("build, {name}"), &mut build)?;
+        programs.push(target_dir()?.join(name).join("tessera"));
+    }
+    let mut command = cargo([
+        "test",
+        "--release",
+        "--locked",
+        "--package",
+        "tessera-tests",
+    ]);
+    command
+        .args(["--test", "it", "determinism", "--", "--nocapture"])
+        .env("TESSERA_DETERMINISM_COMMANDS", commands.to_string())
+        .env("TESSERA_DETERMINISM_PROGRAMS", env::join_paths(programs)?);
+    step("determinism", &mut command)
+}
+
+/// The packages with `unsafe`, and the bytes they share, under the tools that watch memory.
+pub(crate) fn sanitize() -> Result<()> {
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
+    let has_nightly = Command::new("rustup")
+        .args(["which", "--toolchain", "nightly", "rustc"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !has_nightly {
+        skipped(
+            "sanitize",
+            "memory was not watched",
+            "rustup toolchain install nightly --component miri,rust-src",
+        );
+        return Ok(());
+    }
+    // The toolchain that runs this program is named in the environment and would go before `+nightly`.
+    let nightly = |directory: &str| -> Result<Command> {
+        let mut command = Command::new("rustup");
+        command
+            .args(["run", "nightly", "cargo"])
+            .current_dir(root()?)
+            .env_remove("CARGO")
+            .env_remove("RUSTC")
+            .env_remove("RUSTUP_TOOLCHAIN")
+            .env("CARGO_TARGET_DIR", target_dir()?.join(directory));
+        Ok(command)
+    };
+    let packages = ["--package", "tessera-ring", "--package", "tessera-journal"];
+    if has("cargo-miri") {
+        let mut miri = nightly("miri")?;
+        miri.args(["miri", "test", "--locked", "--lib"])
+            .args(["--package", "tessera-types"])
+            .args(packages)
+            .arg("--");
+        for test in TOO_LONG_FOR_MIRI {
+            miri.args(["--skip", test]);
+        }
+        miri.env("MIRIFLAGS", "-Zmiri-disable-isolation")
+            .env("PROPTEST_CASES", "2");
+        step("miri", &mut miri)?;
+    } else {
+        skipped("miri", "sanitizers only", "rustup component add miri");
+    }
+    // Frames of instrumented code are larger; the sanitizers give up on what the default stack cannot hold.
+    let mut address = nightly("asan")?;
+    address
+        .args(["test", "--locked", "--lib", "--tests", "--target", TARGET])
+        .args(packages)
+        .env("RUSTFLAGS", "-Zsanitizer=address")
+        .env("RUST_MIN_STACK", "16777216");
+    step("address sanitizer", &mut address)?;
+    // Without a standard library of its own it would report what it cannot see into.
+    let mut thread = nightly("tsan")?;
+    thread
+        .args(["test", "--locked", "--lib", "--tests", "--target", TARGET])
+        .arg("-Zbuild-std")
+        .args(packages)
+        .env("RUSTFLAGS", "-Zsanitizer=thread")
+        .env("RUST_MIN_STACK", "16777216");
+    step("thread sanitizer", &mut thread)
+}
+
+/// What takes an interpreter hours; the sanitizers run these.
+const TOO_LONG_FOR_MIRI: [&str; 7] = [
+    "every_flipped_bit_and_every_missing_byte_is_found",
+    "whichever_call_fails_a_snapshot_is_there_whole_or_not_at_all",
+    "what_was_written_is_read_for_any_sizes",
+    "every_bit_counts",
+    "a_position_is_never_read_half",
+    "behaves_like_a_bounded_deque",
+    "quotes_sessions_and_reference_data_round_trip",
+];
 
 /// More failing calls and power cuts over the scripted disk than CI takes; CI has 371 power cuts at a call.
 pub(crate) fn faults(cases: u64) -> Result<()> {
@@ -377,14 +481,17 @@ pub(crate) fn golden() -> Result<()> {
 }
 
 /// Some of the whole-system tests, in release, with their size in a variable, and what they print.
-fn proof(name: &str, tests: &[&str], (variable, value): (&str, &str)) -> Result<()> {
-    let mut command = cargo([
-        "test",
-        "--release",
-        "--locked",
-        "--package",
-        "tessera-tests",
-    ]);
+fn proof(name: &str, tests: &[&str], variable: (&str, &str)) -> Result<()> {
+    proof_of("tessera-tests", name, tests, variable)
+}
+
+fn proof_of(
+    package: &str,
+    name: &str,
+    tests: &[&str],
+    (variable, value): (&str, &str),
+) -> Result<()> {
+    let mut command = cargo(["test", "--release", "--locked", "--package", package]);
     command
         .args(tests)
         .args(["--", "--nocapture"])
