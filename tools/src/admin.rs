@@ -1,6 +1,8 @@
 //! `tessera admin`: operating the exchange. Every change is journaled before it is answered.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args as ClapArgs, Subcommand};
 use serde::Serialize;
@@ -9,8 +11,9 @@ use tessera_client::admin::AdminDone;
 use tessera_proto::codes::InstrumentKind;
 use tessera_proto::message::SecurityDefinition;
 use tessera_types::contract::{ContractTerms, Instrument, Name, Partition, Phase};
-use tessera_types::{Price, Qty};
+use tessera_types::{Command, Price, Qty, Timestamp};
 
+use crate::catalogue;
 use crate::client_args::{ClientArgs, Instruments, VerbError, block_on, client, print};
 use crate::trade::request::word;
 
@@ -25,8 +28,9 @@ Examples:
   tessera admin instrument add SPOT --tick 5 --max-price 100000
   tessera admin phase SPOT halt
   tessera admin phase SPOT auction --ref-price 500
+  tessera admin catalogue check my-catalogue.toml
 
-Exit status: 0 done, 1 the exchange refused or went away, 2 usage."
+Exit status: 0 done, 1 the exchange refused or went away, 2 usage or a wrong catalogue file."
 )]
 pub struct Args {
     #[command(flatten)]
@@ -43,6 +47,18 @@ enum Action {
     Instrument(InstrumentAction),
     /// Change an instrument's phase
     Phase(PhaseArgs),
+    /// Look at catalogue files; asks no exchange
+    #[command(subcommand)]
+    Catalogue(CatalogueAction),
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum CatalogueAction {
+    /// Say whether `serve --catalogue` would take this file, or the first mistake with its line
+    Check {
+        /// A catalogue in the form of tools/catalogue/default.toml; without it the shipped one
+        file: Option<PathBuf>,
+    },
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -189,6 +205,10 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 async fn admin(args: Args) -> Result<ExitCode, VerbError> {
+    if let Action::Catalogue(CatalogueAction::Check { file }) = &args.action {
+        print(&check_catalogue(file.as_deref(), args.client.json)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let client = client(args.client.config()?)?;
     // What is wrong with the flags is said before anybody is asked anything.
     let add = match &args.action {
@@ -237,7 +257,65 @@ async fn act(
                 .await?;
             say(json, "phase", &change.name, Some(change.phase), done)
         }
+        Action::Catalogue(CatalogueAction::Check { .. }) => {
+            unreachable!("a check asks no exchange and was done before the session")
+        }
     }
+}
+
+/// Everything that loading would check, now, and what the file holds.
+fn check_catalogue(path: Option<&Path>, json: bool) -> Result<String, VerbError> {
+    #[derive(Serialize)]
+    struct Checked {
+        ev: &'static str,
+        version: u16,
+        classes: usize,
+        profiles: usize,
+        zones: usize,
+        tiers: usize,
+        energy_indices: usize,
+        workloads: usize,
+        efficiencies: usize,
+        instruments: usize,
+    }
+    let wrong = |error: catalogue::CatalogueError| VerbError::Usage(error.to_string());
+    let file = catalogue::load(path).map_err(wrong)?;
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    let nanos = since_epoch.map_or(0, |elapsed| elapsed.as_nanos());
+    let now = Timestamp::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+    let commands = file.commands(now).map_err(wrong)?;
+    let tables = file.tables();
+    let checked = Checked {
+        ev: "catalogue",
+        version: tables.version,
+        classes: tables.classes.len(),
+        profiles: tables.profiles.len(),
+        zones: tables.zones.len(),
+        tiers: file.tiers().len(),
+        energy_indices: file.energy().len(),
+        workloads: file.workloads().len(),
+        efficiencies: file.efficiency().len(),
+        instruments: commands
+            .iter()
+            .filter(|command| matches!(command, Command::ListInstrument(_)))
+            .count(),
+    };
+    if json {
+        return Ok(to_json(&checked));
+    }
+    Ok(format!(
+        "version {}: {} classes, {} profiles, {} zones, {} tiers, {} energy indices, {} workloads, \
+         {} efficiencies, {} instruments; no mistake found",
+        checked.version,
+        checked.classes,
+        checked.profiles,
+        checked.zones,
+        checked.tiers,
+        checked.energy_indices,
+        checked.workloads,
+        checked.efficiencies,
+        checked.instruments
+    ))
 }
 
 fn say(

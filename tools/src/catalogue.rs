@@ -5,17 +5,22 @@
 //! the venue, so that a replay needs no file. Everything is checked here, and a mistake is told with
 //! its line, before the first of the commands exists.
 
+mod facts;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use tessera_types::{
-    Catalogue, ClassDef, ClientHeader, Command, ContractTerms, Instrument, ListInstrument, Name,
-    Partition, Price, Qty, SetCatalogue, Timestamp,
+    Catalogue, ClassDef, ClientHeader, Command, ContractTerms, Efficiency, Instrument,
+    ListInstrument, Name, Partition, Price, Qty, SetCatalogue, Timestamp,
 };
 use thiserror::Error;
 use toml::Spanned;
+
+use facts::{EfficiencyEntry, EnergyEntry, PlacementEntry, ReclaimEntry, Tier, Workload};
+pub use facts::{EnergyIndex, PLACEMENTS, Placement, TierTerms, eta};
 
 /// A checked catalogue file.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +28,8 @@ pub struct CatalogueFile {
     /// Where it came from, for messages.
     source: String,
     catalogue: Catalogue,
+    tiers: Vec<TierTerms>,
+    energy: Vec<EnergyIndex>,
     contracts: Vec<Contract>,
     plain: Vec<Instrument>,
 }
@@ -168,6 +175,30 @@ impl CatalogueFile {
         &self.catalogue
     }
 
+    /// Kinds of work, by number.
+    #[must_use]
+    pub fn workloads(&self) -> &[Name] {
+        &self.catalogue.workloads
+    }
+
+    /// The efficiency table, in the order of the file.
+    #[must_use]
+    pub fn efficiency(&self) -> &[Efficiency] {
+        &self.catalogue.efficiency
+    }
+
+    /// What the tiers promise, in the order of the file.
+    #[must_use]
+    pub fn tiers(&self) -> &[TierTerms] {
+        &self.tiers
+    }
+
+    /// What the zones are billed by, in the order of the file.
+    #[must_use]
+    pub fn energy(&self) -> &[EnergyIndex] {
+        &self.energy
+    }
+
     /// Reference price of each contract by name, in ticks.
     pub fn reference_prices(&self) -> impl Iterator<Item = (Name, Price)> + '_ {
         self.contracts
@@ -190,6 +221,12 @@ struct File {
     zone: Vec<Spanned<Zone>>,
     #[serde(default)]
     tier: Vec<Spanned<Tier>>,
+    #[serde(default)]
+    energy_index: Vec<Spanned<EnergyEntry>>,
+    #[serde(default)]
+    workload: Vec<Spanned<Workload>>,
+    #[serde(default)]
+    efficiency: Vec<Spanned<EfficiencyEntry>>,
     #[serde(default)]
     contract: Vec<Spanned<ContractEntry>>,
     #[serde(default)]
@@ -214,6 +251,9 @@ struct Class {
 struct Profile {
     name: Spanned<String>,
     share: Spanned<u32>,
+    /// Where it lies on a device of seven slices.
+    #[serde(default)]
+    placement: Option<Spanned<PlacementEntry>>,
     #[serde(default, rename = "source")]
     _source: String,
 }
@@ -222,15 +262,6 @@ struct Profile {
 #[serde(deny_unknown_fields)]
 struct Zone {
     name: Spanned<String>,
-    #[serde(default, rename = "source")]
-    _source: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Tier {
-    name: Spanned<String>,
-    number: Spanned<u8>,
     #[serde(default, rename = "source")]
     _source: String,
 }
@@ -251,6 +282,7 @@ struct ContractEntry {
     reference_usd: Spanned<String>,
     tick: Option<Spanned<i64>>,
     weight: Option<Spanned<u32>>,
+    reclaim: Option<Spanned<ReclaimEntry>>,
     #[serde(default, rename = "source")]
     _source: String,
 }
@@ -306,10 +338,11 @@ impl Checker<'_> {
             classes: self.classes()?,
             profiles: self.profiles()?,
             zones: table("zone", file.zone.iter().map(|zone| &zone.get_ref().name), 0)?,
-            workloads: Vec::new(),
-            efficiency: Vec::new(),
+            workloads: self.workloads()?,
+            efficiency: self.efficiency()?,
         };
-        self.tiers()?;
+        let tiers = self.tiers()?;
+        let energy = self.energy()?;
         let mut names = HashMap::new();
         let mut contracts = Vec::new();
         for entry in &file.contract {
@@ -329,6 +362,8 @@ impl Checker<'_> {
         Ok(CatalogueFile {
             source: self.source_name.to_owned(),
             catalogue,
+            tiers,
+            energy,
             contracts,
             plain,
         })
@@ -382,6 +417,9 @@ impl Checker<'_> {
             if !(1..=10_000).contains(share.get_ref()) {
                 return problem(&share.span(), "share is 1 to 10000, in 1/10000 of a device");
             }
+            if let Some(placement) = &profile.get_ref().placement {
+                self.check_placement(profile.get_ref().name.get_ref(), placement)?;
+            }
             if profile.get_ref().name.get_ref() == WHOLE {
                 return problem(
                     &profile.get_ref().name.span(),
@@ -398,30 +436,18 @@ impl Checker<'_> {
         Ok(names)
     }
 
-    fn tiers(&self) -> Result<(), Problem> {
-        let tiers = &self.file.tier;
-        table("tier", tiers.iter().map(|tier| &tier.get_ref().name), 0)?;
-        let mut seen = [false; 5];
-        for tier in tiers {
-            let number = &tier.get_ref().number;
-            match seen.get_mut(usize::from(*number.get_ref())) {
-                None => return problem(&number.span(), "the number of a tier is 0 to 4"),
-                Some(true) => {
-                    let reason = format!("tier {} is there twice", number.get_ref());
-                    return problem(&number.span(), reason);
-                }
-                Some(seen) => *seen = true,
-            }
-        }
-        Ok(())
-    }
-
     fn series(&self, entry: &ContractEntry, line: usize) -> Result<Vec<Contract>, Problem> {
         let class = find("class", &entry.class, &self.file.class, |class| &class.name)?;
         let zone = find("zone", &entry.zone, &self.file.zone, |zone| &zone.name)?;
         let tier = find("tier", &entry.tier, &self.file.tier, |tier| &tier.name)?;
         let partition = partition(&entry.partition)?;
-        let (profile, share) = self.profile(entry, partition, class)?;
+        let (profile, share) = self.profile(
+            &entry.class,
+            &entry.partition,
+            entry.profile.as_ref(),
+            partition,
+            class,
+        )?;
         let weight = match &entry.weight {
             None => share,
             Some(weight) if i32::try_from(*weight.get_ref()).is_ok_and(|weight| weight > 0) => {
@@ -457,13 +483,16 @@ impl Checker<'_> {
             class: number(class),
             partition,
             profile,
-            tier: *self.file.tier[tier].get_ref().number.get_ref(),
+            tier: self.file.tier[tier].get_ref().number(),
             zone: number(zone),
             start_hour: 0,
             hours,
             weight,
             windows: 1,
-            reclaim: None,
+            reclaim: match &entry.reclaim {
+                None => None,
+                Some(reclaim) => Some(self.reclaim(reclaim, &entry.tier, tier)?),
+            },
         };
         let first = start(entry)?;
         (0..windows)
@@ -492,16 +521,18 @@ impl Checker<'_> {
     /// Number of the profile, and the share of a device that a lot of it is.
     fn profile(
         &self,
-        entry: &ContractEntry,
+        class_word: &Spanned<String>,
+        partition_word: &Spanned<String>,
+        profile: Option<&Spanned<String>>,
         partition: Partition,
         class: usize,
     ) -> Result<(u8, u32), Problem> {
         let whole = matches!(partition, Partition::Whole | Partition::Tee);
-        let profile = match &entry.profile {
+        let profile = match profile {
             None if whole => return Ok((0, 10_000)),
             None => {
                 let reason = format!("partition {partition} needs a profile");
-                return problem(&entry.partition.span(), reason);
+                return problem(&partition_word.span(), reason);
             }
             Some(profile) if whole => {
                 let reason = format!("partition {partition} is a whole device and has no profile");
@@ -514,8 +545,9 @@ impl Checker<'_> {
         })?;
         if partition == Partition::Mig {
             let name = profile.get_ref().as_str();
-            if !MIG_PROFILES.contains(&name) {
-                let reason = format!("{name} is no mig profile: {}", MIG_PROFILES.join(", "));
+            let known = PLACEMENTS.map(|placement| placement.profile);
+            if !known.contains(&name) {
+                let reason = format!("{name} is no mig profile: {}", known.join(", "));
                 return problem(&profile.span(), reason);
             }
             let class = self.file.class[class].get_ref();
@@ -525,7 +557,7 @@ impl Checker<'_> {
                 .is_none_or(|slices| *slices.get_ref() != 7)
             {
                 let reason = format!("class {} has no slices for mig", class.name.get_ref());
-                return problem(&entry.class.span(), reason);
+                return problem(&class_word.span(), reason);
             }
         }
         let share = *self.file.profile[index].get_ref().share.get_ref();
@@ -608,7 +640,10 @@ fn partition(word: &Spanned<String>) -> Result<Partition, Problem> {
     Partition::from_word(word.get_ref()).map_or_else(
         || {
             let words: Vec<_> = Partition::ALL.iter().map(|p| p.as_str()).collect();
-            let reason = format!("`{}` is no partition: {}", word.get_ref(), words.join(", "));
+            let mut reason = format!("`{}` is no partition: {}", word.get_ref(), words.join(", "));
+            if let Some(near) = nearest(word.get_ref(), words.into_iter()) {
+                reason += &format!("; did you mean `{near}`?");
+            }
             problem(&word.span(), reason)
         },
         Ok,
@@ -651,15 +686,33 @@ fn find<T>(
         .position(|name| name == wanted.get_ref())
         .map_or_else(
             || {
-                let reason = format!(
+                let mut reason = format!(
                     "unknown {what} `{}`; the file has {}",
                     wanted.get_ref(),
                     known().map(String::as_str).collect::<Vec<_>>().join(", ")
                 );
+                if let Some(near) = nearest(wanted.get_ref(), known().map(String::as_str)) {
+                    reason += &format!("; did you mean `{near}`?");
+                }
                 problem(&wanted.span(), reason)
             },
             Ok,
         )
+}
+
+/// The known name that a reader would take the wanted one for, if there is one.
+fn nearest<'a>(wanted: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = wanted.to_ascii_lowercase();
+    known
+        .map(|name| {
+            (
+                strsim::jaro_winkler(&wanted, &name.to_ascii_lowercase()),
+                name,
+            )
+        })
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .map(|(_, name)| name)
 }
 
 /// Printable ASCII without spaces, at most 32 bytes: what fits the Symbol of every market-data format
@@ -708,7 +761,6 @@ fn line_of(text: &str, at: usize) -> usize {
 
 const SHIPPED: &str = include_str!("../catalogue/default.toml");
 const WHOLE: &str = "whole";
-const MIG_PROFILES: [&str; 6] = ["1g", "1g+mem", "2g", "3g", "4g", "7g"];
 const HOUR_NS: u64 = 3_600_000_000_000;
 const MAX_HOURS: u16 = 8_784;
 const MAX_WINDOWS: u32 = 720;
@@ -947,7 +999,9 @@ reference_usd = "2.35"
         );
         check_error(
             replace("class = \"H100\"", "class = \"H1000\""),
-            &expect!["x.toml:21: unknown class `H1000`; the file has H100, L40S"],
+            &expect![
+                "x.toml:21: unknown class `H1000`; the file has H100, L40S; did you mean `H100`?"
+            ],
         );
         check_error(
             replace("zone = \"us-tx\"", "zone = \"mars\""),
@@ -1024,6 +1078,151 @@ reference_usd = "2.35"
         check_error(
             |text| format!("{text}[[plain]]\nname = \"a\"\n"),
             &expect!["x.toml:28: an instrument named a is already in line 20"],
+        );
+    }
+
+    /// What the head does not have: workloads, an index, a tier with credits, placements.
+    const FACTS: &str = r#"[[workload]]
+name = "inference"
+[[energy_index]]
+name = "HUB"
+zone = "us-tx"
+interval_minutes = 15
+[[tier]]
+name = "firm"
+number = 3
+target = 9990
+credits = [[9990, 1000], [9900, 2500]]
+cap = 3000
+[[efficiency]]
+class = "H100"
+partition = "mig"
+profile = "1g"
+workload = "inference"
+share = 1212
+overhead = 300
+"#;
+
+    fn check_facts_error(change: impl Fn(&str) -> String, expect: &Expect) {
+        check_error(|text| format!("{text}{}", change(FACTS)), expect);
+    }
+
+    #[test]
+    fn the_shipped_efficiencies_are_those_of_the_sources() {
+        let file = load(None).unwrap();
+        let class = |name: &str| {
+            let classes = &file.tables().classes;
+            classes
+                .iter()
+                .position(|class| class.name.as_str() == name)
+                .unwrap()
+        };
+        let eta = |of: &str, partition, profile: &str, workload: &str| {
+            let profiles = &file.tables().profiles;
+            let row = file.efficiency().iter().find(|row| {
+                usize::from(row.class) == class(of)
+                    && row.partition == partition
+                    && profiles[usize::from(row.profile)].as_str() == profile
+                    && file.workloads()[usize::from(row.workload)].as_str() == workload
+            });
+            row.map(super::eta)
+        };
+        assert_eq!(
+            eta("H100", Partition::Whole, "whole", "inference"),
+            Some(10_000)
+        );
+        assert_eq!(
+            eta("H200", Partition::Whole, "whole", "inference"),
+            Some(14_328)
+        );
+        assert_eq!(eta("H100", Partition::Mig, "3g", "inference"), Some(4_408));
+        assert_eq!(
+            eta("H100", Partition::TimeSlice, "1/2", "inference"),
+            Some(3_800)
+        );
+        assert_eq!(
+            eta("H100", Partition::Tee, "whole", "inference"),
+            Some(9_300)
+        );
+        assert_eq!(eta("H100", Partition::Tee, "whole", "training"), None);
+        assert_eq!(eta("A100", Partition::Mig, "7g", "training"), Some(2_775));
+        assert_eq!(file.tiers().len(), 5);
+        assert_eq!(
+            file.tiers()[3].credits,
+            [(9_990, 1_000), (9_900, 2_500), (9_500, 10_000)]
+        );
+        assert_eq!(file.energy().len(), 2);
+    }
+
+    #[test]
+    fn mistakes_in_facts_are_told_with_their_line() {
+        assert!(listed(&format!("{HEAD}{CONTRACT}{FACTS}")).is_ok());
+        check_facts_error(
+            replace("\"inference\"\nshare", "\"infernce\"\nshare"),
+            &expect![
+                "x.toml:43: unknown workload `infernce`; the file has inference; did you mean `inference`?"
+            ],
+        );
+        check_facts_error(
+            replace("\"mig\"", "\"mgi\""),
+            &expect!["x.toml:41: `mgi` is no partition: time_slice, vgpu, mig, whole, tee"],
+        );
+        check_facts_error(
+            replace("overhead = 300", "overhead = 10000"),
+            &expect![
+                "x.toml:39: share, overhead and factor leave no work, so that no order could ever use the row"
+            ],
+        );
+        check_facts_error(
+            replace("share = 1212", "share = 0"),
+            &expect!["x.toml:44: share is 1 to 1048576, in 1/10000"],
+        );
+        check_facts_error(
+            |text| format!("{text}{}", &FACTS[FACTS.find("[[efficiency]]").unwrap()..]),
+            &expect![
+                "x.toml:46: class, partition, profile and workload have a row already in line 39"
+            ],
+        );
+        check_facts_error(
+            replace("[9990, 1000]", "[9991, 1000]"),
+            &expect!["x.toml:37: a credit begins at or below the target 9990, not at 9991"],
+        );
+        check_facts_error(
+            replace("[9900, 2500]", "[9900, 900]"),
+            &expect!["x.toml:37: credit steps go down in minutes and up in credit"],
+        );
+        check_facts_error(
+            replace("[9900, 2500]", "[9900, 3500]"),
+            &expect!["x.toml:37: a credit is 1 to the cap 3000, in 1/10000 of the price"],
+        );
+        check_facts_error(
+            replace("target = 9990", "target = 10001"),
+            &expect!["x.toml:36: target is 0 to 10000, in 1/10000 of the minutes"],
+        );
+        check_facts_error(
+            replace("interval_minutes = 15", "interval_minutes = 7"),
+            &expect![
+                "x.toml:32: interval_minutes divides an hour, so that every delivered hour is a whole number of intervals"
+            ],
+        );
+        check_facts_error(
+            replace(
+                "interval_minutes = 15",
+                "interval_minutes = 15\nlowest_usd_mwh = 5",
+            ),
+            &expect![
+                "x.toml:33: lowest_usd_mwh and highest_usd_mwh come together, the lower one first"
+            ],
+        );
+        let placed = |placement: &str| {
+            let placement = format!("share = 1212\nplacement = {placement}");
+            move |text: &str| text.replacen("share = 1212", &placement, 1)
+        };
+        check_error(
+            placed("{ compute = 1, memory = 1, starts = [0, 1] }"),
+            &expect![
+                "x.toml:11: 1g takes 1 of 7 compute slices and 1 of 8 memory slots from one of [0, 1, 2, 3, 4, 5, 6]"
+            ],
         );
     }
 
