@@ -5,6 +5,7 @@
 //! sessions too, [`ledger`] books what the events say about every order, [`listing`] offers catalogues and
 //! contracts.
 
+pub mod contract_scripts;
 pub mod duel;
 pub mod ledger;
 pub mod listing;

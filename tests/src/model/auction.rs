@@ -1,6 +1,9 @@
 //! Rule 8: the uncross; rule 11: all-or-none orders that rest.
 
+use std::collections::BTreeMap;
+
 use super::book::{Order, State};
+use super::contracts::Backing;
 use super::{Model, OrdType, Phase, Side};
 
 impl Model {
@@ -39,8 +42,34 @@ impl Model {
         Some((price, volume, i64::try_from(surplus).expect("clamped")))
     }
 
-    /// The orders of one side that take part, best first: market orders, then by price and place.
-    fn participants(&self, instrument: usize, side: Side) -> Vec<&Order> {
+    /// The orders of one side that take part, best first, each with what of it does: everything that
+    /// is open, or what of a pool or lease is left by asks before it (rule 50 of contracts).
+    fn participants(&self, instrument: usize, side: Side) -> Vec<(&Order, u64)> {
+        let mut left: Vec<(Backing, u64)> = Vec::new();
+        let mut part = |order: &Order| {
+            let Some(backing) = order.backing else {
+                return order.open;
+            };
+            let at = left
+                .iter()
+                .position(|(of, _)| *of == backing)
+                .unwrap_or_else(|| {
+                    left.push((backing, self.free_for(backing, instrument)));
+                    left.len() - 1
+                });
+            let qty = order.open.min(left[at].1);
+            left[at].1 -= qty;
+            qty
+        };
+        let ranked = self.ranked(instrument, side).into_iter();
+        ranked
+            .map(|order| (order, part(order)))
+            .filter(|(_, qty)| *qty > 0)
+            .collect()
+    }
+
+    /// The orders of one side, best first: market orders, then by price and place.
+    fn ranked(&self, instrument: usize, side: Side) -> Vec<&Order> {
         let mut orders: Vec<&Order> = self
             .orders
             .iter()
@@ -68,12 +97,16 @@ impl Model {
         let reference = listing.ref_price.or(listing.last_trade);
         let buys = self.participants(instrument, Side::Buy);
         let sells = self.participants(instrument, Side::Sell);
-        let only_market = |orders: &[&Order]| orders.iter().all(|order| order.price.is_none());
+        let only_market =
+            |orders: &[(&Order, u64)]| orders.iter().all(|(order, _)| order.price.is_none());
         if reference.is_none() && (only_market(&buys) || only_market(&sells)) {
             return None;
         }
 
-        let limits = buys.iter().chain(&sells).filter_map(|order| order.price);
+        let limits = buys
+            .iter()
+            .chain(&sells)
+            .filter_map(|(order, _)| order.price);
         let mut candidates: Vec<i64> = limits
             .flat_map(|limit| {
                 [
@@ -89,11 +122,11 @@ impl Model {
         candidates.sort_unstable();
         candidates.dedup();
 
-        let open = |orders: &[&Order], takes: &dyn Fn(i64) -> bool| -> u128 {
+        let open = |orders: &[(&Order, u64)], takes: &dyn Fn(i64) -> bool| -> u128 {
             orders
                 .iter()
-                .filter(|order| order.price.is_none_or(takes))
-                .map(|order| u128::from(order.open))
+                .filter(|(order, _)| order.price.is_none_or(takes))
+                .map(|(_, qty)| u128::from(*qty))
                 .sum()
         };
         let outcomes: Vec<(i64, u128, i128)> = candidates
@@ -137,15 +170,23 @@ impl Model {
     }
 
     fn trade_auction(&mut self, instrument: usize, price: i64) {
+        // Who takes part, and with how much, is fixed before the first trade.
+        let sides = [Side::Buy, Side::Sell];
+        let mut parts: BTreeMap<u64, u64> = sides
+            .into_iter()
+            .flat_map(|side| self.participants(instrument, side))
+            .map(|(order, qty)| (order.age, qty))
+            .collect();
         loop {
             let first = |side: Side| {
-                self.participants(instrument, side)
+                self.ranked(instrument, side)
                     .into_iter()
                     .find(|order| {
-                        order.price.is_none_or(|limit| match side {
-                            Side::Buy => limit >= price,
-                            Side::Sell => limit <= price,
-                        })
+                        parts.get(&order.age).is_some_and(|&qty| qty > 0)
+                            && order.price.is_none_or(|limit| match side {
+                                Side::Buy => limit >= price,
+                                Side::Sell => limit <= price,
+                            })
                     })
                     .map(|order| order.age)
             };
@@ -153,22 +194,31 @@ impl Model {
                 return;
             };
             let (buy_index, sell_index) = (self.index_of(buy), self.index_of(sell));
-            let qty = self.orders[buy_index]
-                .open
-                .min(self.orders[sell_index].open);
+            let qty = parts[&buy].min(parts[&sell]);
+            for age in [buy, sell] {
+                *parts.entry(age).or_default() -= qty;
+            }
             for index in [buy_index, sell_index] {
                 self.fill_whole_quantity(index, qty);
             }
             let buy = self.orders[buy_index].clone();
             let sell = self.orders[sell_index].clone();
+            self.orders.retain(|order| order.open > 0);
             let (maker, taker) = if buy.age < sell.age {
                 (&buy, &sell)
             } else {
                 (&sell, &buy)
             };
-            self.say_fill(maker, taker, price, qty, "none");
-            self.note_trade(instrument, price);
-            self.orders.retain(|order| order.open > 0);
+            if let Some(backing) = sell.backing {
+                let moved = self.transfer(instrument, &buy.party, backing, price, qty);
+                let opens = (i128::from(maker.open), i128::from(taker.open));
+                let ids = (maker.id, taker.id);
+                self.say_lease_fill(instrument, ids, price, qty, "none", opens, &moved);
+                self.shrink(backing);
+            } else {
+                self.say_fill(maker, taker, price, qty, "none");
+                self.note_trade(instrument, price);
+            }
         }
     }
 

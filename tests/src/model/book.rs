@@ -2,6 +2,7 @@
 
 use tessera_types::SelfMatch;
 
+use super::contracts::Backing;
 use super::{MatchAlgo, Model, NewOrder, OrdType, Phase, Side, TimeInForce};
 
 /// A live order, or an incoming one.
@@ -36,6 +37,8 @@ pub(super) struct Order {
     pub(super) state: State,
     /// Came with a mass quote.
     pub(super) quote: bool,
+    /// What stands behind a sell on a contract.
+    pub(super) backing: Option<Backing>,
 }
 
 /// Where a live order is.
@@ -78,6 +81,7 @@ impl Order {
             place: 0,
             state: if is_stop { State::Stop } else { State::Book },
             quote,
+            backing: None,
         }
     }
 
@@ -228,6 +232,9 @@ impl Model {
 
     /// True when a resting order on the other side has a price that this one accepts.
     pub(super) fn would_cross(&self, order: &Order) -> bool {
+        if self.is_contract(order.instrument) {
+            return self.would_meet(order);
+        }
         self.listings[order.instrument].phase == Phase::Continuous
             && self
                 .best_price(order.instrument, order.side.opposite())
@@ -268,6 +275,9 @@ impl Model {
 
     /// Lets an incoming order trade until nothing is left that it can trade with.
     pub(super) fn match_order(&mut self, taker: &mut Order, limit: Option<i64>) -> Traded {
+        if self.is_contract(taker.instrument) {
+            return self.match_on_contract(taker, limit, false);
+        }
         let mut sum = Traded::default();
         while taker.open > 0 {
             let Some(first) = self.first_maker(taker, limit) else {
@@ -351,7 +361,7 @@ impl Model {
         self.note_trade(taker.instrument, price);
     }
 
-    fn prevent(&mut self, taker: &mut Order, index: usize, sum: &mut Traded) {
+    pub(super) fn prevent(&mut self, taker: &mut Order, index: usize, sum: &mut Traded) {
         match taker.self_match {
             SelfMatch::None => {}
             SelfMatch::CancelNew => {
@@ -467,7 +477,7 @@ fn is_reached(order: &Order, last: i64) -> bool {
 }
 
 /// True when an order of this side and limit takes this price; no limit takes any.
-fn accepts(side: Side, limit: Option<i64>, price: i64) -> bool {
+pub(super) fn accepts(side: Side, limit: Option<i64>, price: i64) -> bool {
     limit.is_none_or(|limit| match side {
         Side::Buy => price <= limit,
         Side::Sell => price >= limit,

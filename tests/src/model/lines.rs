@@ -101,14 +101,14 @@ impl Model {
     }
 
     pub(super) fn print_orders(&mut self, party: Option<&str>, instrument: Option<usize>) {
-        let mut orders: Vec<Order> = self
+        let orders: Vec<Order> = self
             .orders
             .iter()
             .filter(|order| party.is_none_or(|party| party == order.party))
             .filter(|order| instrument.is_none_or(|wanted| wanted == order.instrument))
             .cloned()
             .collect();
-        orders.sort_by_key(|order| order.id);
+        let mut lines = self.group_lines(party, instrument);
         for order in orders {
             let mut fields = format!(
                 r#""id":{},"party":{},"instrument":{},"side":"{}","state":"{}","qty":{},"open":{}"#,
@@ -129,6 +129,10 @@ impl Model {
             if let (State::Stop, Some(stop)) = (order.state, order.stop) {
                 fields += &format!(r#","stop":{stop}"#);
             }
+            lines.push((order.id, fields));
+        }
+        lines.sort_unstable();
+        for (_, fields) in lines {
             self.say("order", &fields);
         }
     }

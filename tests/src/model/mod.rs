@@ -6,10 +6,11 @@
 //! engine should be able to check it here against the document, rule by rule.
 //!
 //! `book` has the orders and the matching, `auction` the uncross, `quotes` the mass quote, `lines`
-//! the event lines; this file has the other commands.
+//! the event lines, `contracts` what `docs/contracts.md` adds; this file has the other commands.
 
 mod auction;
 mod book;
+pub mod contracts;
 mod lines;
 mod quotes;
 mod restart;
@@ -20,9 +21,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tessera::script::{Op, ScriptCommand, ScriptLine, parse_line};
 use tessera_types::contract::{Instrument, MatchAlgo, Name, Phase};
-use tessera_types::{NewOrder, OrdType, OrderTarget, RejectReason, Replace, Side, TimeInForce};
+use tessera_types::{
+    NewOrder, OrdType, OrderTarget, Reduce, RejectReason, Replace, Side, TimeInForce,
+};
 
 use book::{Order, State};
+use contracts::{Contracts, Named, Refused};
 use lines::quoted;
 
 /// An exchange as the document describes it, for one script.
@@ -44,6 +48,7 @@ pub struct Model {
     next_place: u64,
     /// Trades of the running command (or of the running stop) that stops have not seen yet.
     unseen_trades: Vec<(usize, i64)>,
+    contracts: Contracts,
 }
 
 /// An instrument and what the exchange knows about it.
@@ -65,6 +70,8 @@ struct Listing {
     told: Option<(i64, u64, i64)>,
     /// A restart halted it: the phase it goes on in, and when the clock was to end that.
     held: Option<(Phase, Option<u64>)>,
+    /// The coordinate, when it is a contract.
+    contract: Option<contracts::Terms>,
 }
 
 impl Model {
@@ -83,6 +90,7 @@ impl Model {
             next_age: 1,
             next_place: 1,
             unseen_trades: Vec::new(),
+            contracts: Contracts::default(),
         }
     }
 
@@ -94,6 +102,7 @@ impl Model {
             listing.reference_at_start = listing.reference;
         }
         match parse_line(line.as_bytes()) {
+            _ if self.contract_line(line) => {}
             Ok(None) => {}
             Ok(Some(line)) => self.run(line),
             Err(bad) => {
@@ -115,6 +124,7 @@ impl Model {
     #[must_use]
     pub fn state(&self) -> String {
         let mut text = format!("clock {} next order {}\n", self.clock, self.next_age);
+        text += &format!("{:?}\n", self.contracts);
         for listing in &self.listings {
             // Who improved the best price last matters to one algorithm only, and while it lives.
             let counts = listing.terms.algo == MatchAlgo::TopProRata;
@@ -173,7 +183,7 @@ impl Model {
         }
         let answered = self.out.len();
         if let Err(reason) = self.execute(command) {
-            self.reject(Some(op.as_str()), reason, id);
+            self.refuse(op.as_str(), reason, id);
         }
         // A refused command changes nothing, so the instrument it would have brought is gone again.
         let answers = &self.out[answered..];
@@ -187,16 +197,16 @@ impl Model {
         }
     }
 
-    fn execute(&mut self, command: ScriptCommand<'_>) -> Result<(), RejectReason> {
+    fn execute(&mut self, command: ScriptCommand<'_>) -> Result<(), Refused> {
         match command {
             ScriptCommand::Time => Ok(()),
             ScriptCommand::Instrument(terms) => {
                 // Bounds that exclude each other; the document leaves the word to us.
                 if terms.min_price > terms.max_price || terms.min_qty > terms.max_qty {
-                    return Err(RejectReason::BadField);
+                    return Err("bad_field");
                 }
                 if self.find_instrument(terms.name.as_str()).is_some() {
-                    return Err(RejectReason::DuplicateInstrument);
+                    return Err("duplicate_instrument");
                 }
                 let name = quoted(terms.name.as_str());
                 self.list(*terms);
@@ -208,21 +218,38 @@ impl Model {
                 instrument,
                 order,
             } => {
-                let instrument = self.instrument(instrument.as_deref())?;
-                self.new_order(&party, instrument, &order, false)?;
+                let instrument = self.instrument(instrument.as_deref()).map_err(word)?;
+                self.new_order(&party, instrument, &order, false, &Named::default())?;
                 self.finish(&[instrument]);
                 Ok(())
             }
+            ScriptCommand::Cancel { party, cancel }
+                if self.cancel_group(client_id(cancel.target), party.as_deref()) =>
+            {
+                Ok(())
+            }
+            ScriptCommand::Reduce {
+                party,
+                reduce: Reduce { target, .. },
+            }
+            | ScriptCommand::Replace {
+                party,
+                replace: Replace { target, .. },
+            } if self.has_group(client_id(target), party.as_deref()) => Err("wrong_kind"),
             ScriptCommand::Cancel { party, cancel } => {
-                let index = self.find_order(cancel.target, party.as_deref())?;
+                let index = self
+                    .find_order(cancel.target, party.as_deref())
+                    .map_err(word)?;
                 self.cancel(index, "user");
                 Ok(())
             }
             ScriptCommand::Reduce { party, reduce } => {
-                let index = self.find_order(reduce.target, party.as_deref())?;
+                let index = self
+                    .find_order(reduce.target, party.as_deref())
+                    .map_err(word)?;
                 let by = reduce.by.lots();
                 if !by.is_multiple_of(self.listings[self.orders[index].instrument].terms.lot) {
-                    return Err(RejectReason::BadQty);
+                    return Err("bad_qty");
                 }
                 if by >= self.orders[index].open {
                     self.cancel(index, "user");
@@ -235,7 +262,9 @@ impl Model {
                 Ok(())
             }
             ScriptCommand::Replace { party, replace } => {
-                let index = self.find_order(replace.target, party.as_deref())?;
+                let index = self
+                    .find_order(replace.target, party.as_deref())
+                    .map_err(word)?;
                 self.replace(index, &replace)
             }
             ScriptCommand::MassCancel {
@@ -244,10 +273,10 @@ impl Model {
                 side,
             } => {
                 let instrument = match instrument {
-                    Some(name) => Some(self.instrument(Some(&name))?),
+                    Some(name) => Some(self.instrument(Some(&name)).map_err(word)?),
                     None => None,
                 };
-                let ages: Vec<u64> = self
+                let mut ages: Vec<(u64, bool)> = self
                     .orders
                     .iter()
                     .filter(|order| {
@@ -255,42 +284,30 @@ impl Model {
                             && instrument.is_none_or(|wanted| wanted == order.instrument)
                             && side.is_none_or(|side| side == order.side)
                     })
-                    .map(|order| order.age)
+                    .map(|order| (order.age, false))
                     .collect();
-                for &age in &ages {
-                    self.cancel(self.index_of(age), "mass_cancel");
-                }
-                self.say("mass_canceled", &format!(r#""count":{}"#, ages.len()));
-                Ok(())
-            }
-            ScriptCommand::MassQuote {
-                party,
-                post_only,
-                keep_priority,
-                self_match,
-                entries,
-            } => {
-                let mut touched = Vec::new();
-                for quote in &entries {
-                    let wanted = quotes::Wanted {
-                        party: &party,
-                        post_only,
-                        keep_priority,
-                        self_match,
-                    };
-                    if let Some(instrument) = self.quote(&wanted, quote) {
-                        touched.push(instrument);
+                let groups = self.groups_filtered(party.as_deref(), instrument, side);
+                ages.extend(groups.into_iter().map(|age| (age, true)));
+                ages.sort_unstable();
+                let mut count = 0;
+                for (age, is_group) in ages {
+                    if is_group {
+                        count += usize::from(self.mass_cancel_group(age));
+                    } else {
+                        self.cancel(self.index_of(age), "mass_cancel");
+                        count += 1;
                     }
                 }
-                self.finish(&touched);
+                self.say("mass_canceled", &format!(r#""count":{count}"#));
                 Ok(())
             }
+            ScriptCommand::MassQuote { .. } => self.mass_quote(command, &[]),
             ScriptCommand::Phase {
                 instrument,
                 phase,
                 ref_price,
             } => {
-                let instrument = self.instrument(instrument.as_deref())?;
+                let instrument = self.instrument(instrument.as_deref()).map_err(word)?;
                 self.change_phase(instrument, phase, ref_price.map(|price| price.ticks()));
                 Ok(())
             }
@@ -303,7 +320,7 @@ impl Model {
                 Ok(())
             }
             ScriptCommand::Depth { instrument, levels } => {
-                let instrument = self.instrument(instrument.as_deref())?;
+                let instrument = self.instrument(instrument.as_deref()).map_err(word)?;
                 self.print_depth(instrument, levels.unwrap_or(usize::MAX));
                 Ok(())
             }
@@ -312,7 +329,7 @@ impl Model {
             }
             ScriptCommand::Orders { party, instrument } => {
                 let instrument = match instrument {
-                    Some(name) => Some(self.instrument(Some(&name))?),
+                    Some(name) => Some(self.instrument(Some(&name)).map_err(word)?),
                     None => None,
                 };
                 self.print_orders(party.as_deref(), instrument);
@@ -329,21 +346,21 @@ impl Model {
                 .orders
                 .iter()
                 .filter(|order| order.tif == TimeInForce::Gtd)
-                .map(|order| (order.expire, 0, order.age));
+                .map(|order| (order.expire, 1, order.age));
             let ends = self
                 .listings
                 .iter()
                 .enumerate()
-                .filter_map(|(at, listing)| Some((listing.interrupted_until?, 1, at as u64)));
-            let Some((due, kind, number)) = expiries.chain(ends).min().filter(|due| due.0 <= time)
-            else {
+                .filter_map(|(at, listing)| Some((listing.interrupted_until?, 4, at as u64)));
+            let all = expiries.chain(ends).chain(self.contract_deadline());
+            let Some((due, kind, number)) = all.min().filter(|due| due.0 <= time) else {
                 break;
             };
             self.clock = due;
-            if kind == 0 {
-                self.expire(self.index_of(number), "gtd");
-            } else {
-                self.end_interruption(usize::try_from(number).expect("an index"));
+            match kind {
+                1 => self.expire(self.index_of(number), "gtd"),
+                4 => self.end_interruption(usize::try_from(number).expect("an index")),
+                _ => self.contract_due(kind, number),
             }
         }
         self.clock = time;
@@ -357,6 +374,7 @@ impl Model {
             interrupted_until: None,
             told: None,
             held: None,
+            contract: None,
             terms,
             phase: Phase::Continuous,
             last_trade: None,
@@ -371,39 +389,44 @@ impl Model {
         instrument: usize,
         new: &NewOrder,
         quote: bool,
-    ) -> Result<(), RejectReason> {
+        named: &Named,
+    ) -> Result<(), Refused> {
+        self.check_named(instrument, new, named)?;
         let listing = &self.listings[instrument];
         let mut order = Order::new(party, instrument, new, quote);
         match listing.phase {
-            Phase::Halt => return Err(RejectReason::Halted),
-            Phase::Closed => return Err(RejectReason::Closed),
+            Phase::Halt => return Err(word(RejectReason::Halted)),
+            Phase::Closed => return Err(word(RejectReason::Closed)),
             Phase::Auction => {
                 let immediate = order.tif == TimeInForce::Ioc && order.kind != OrdType::Market;
                 let whole = order.tif == TimeInForce::Fok || order.all_or_none;
                 if immediate || whole || order.min_qty > 0 {
-                    return Err(RejectReason::WrongPhase);
+                    return Err(word(RejectReason::WrongPhase));
                 }
             }
             Phase::Continuous => {}
         }
-        if self.orders.iter().any(|other| other.id == order.id) {
-            return Err(RejectReason::DuplicateId);
+        if self.id_is_live(order.id) {
+            return Err(word(RejectReason::DuplicateId));
         }
         for price in [order.price, order.stop].into_iter().flatten() {
-            self.check_price(instrument, price)?;
+            self.check_price(instrument, price).map_err(word)?;
         }
-        self.check_total(instrument, order.open)?;
+        self.check_total(instrument, order.open).map_err(word)?;
         if order
             .display
             .is_some_and(|display| !display.is_multiple_of(listing.terms.lot))
         {
-            return Err(RejectReason::BadQty);
+            return Err(word(RejectReason::BadQty));
         }
         if order.tif == TimeInForce::Gtd && order.expire <= self.clock {
-            return Err(RejectReason::Expired);
+            return Err(word(RejectReason::Expired));
+        }
+        if self.is_contract(instrument) {
+            order.backing = self.check_contract_order(&order, named)?;
         }
         if order.post_only && self.would_cross(&order) {
-            return Err(RejectReason::PostOnly);
+            return Err(word(RejectReason::PostOnly));
         }
 
         order.age = self.next_age;
@@ -416,37 +439,36 @@ impl Model {
         Ok(())
     }
 
-    fn replace(&mut self, index: usize, replace: &Replace) -> Result<(), RejectReason> {
+    fn replace(&mut self, index: usize, replace: &Replace) -> Result<(), Refused> {
         let mut order = self.orders[index].clone();
         let instrument = order.instrument;
         let no_stop = replace.stop.is_some() && order.state != State::Stop;
         let no_price = replace.price.is_some() && order.price.is_none();
         if no_stop || no_price {
-            return Err(RejectReason::BadField);
+            return Err(word(RejectReason::BadField));
         }
         match self.listings[instrument].phase {
-            Phase::Halt => return Err(RejectReason::Halted),
-            Phase::Closed => return Err(RejectReason::Closed),
+            Phase::Halt => return Err(word(RejectReason::Halted)),
+            Phase::Closed => return Err(word(RejectReason::Closed)),
             Phase::Auction | Phase::Continuous => {}
         }
         let new_id = replace.new_id.map(|id| id.get());
-        if new_id.is_some_and(|id| id != order.id && self.orders.iter().any(|other| other.id == id))
-        {
-            return Err(RejectReason::DuplicateId);
+        if new_id.is_some_and(|id| id != order.id && self.id_is_live(id)) {
+            return Err(word(RejectReason::DuplicateId));
         }
         for price in [replace.price, replace.stop].into_iter().flatten() {
-            self.check_price(instrument, price.ticks())?;
+            self.check_price(instrument, price.ticks()).map_err(word)?;
         }
         let total = replace.qty.map_or(order.total(), |qty| qty.lots());
         if !total.is_multiple_of(self.listings[instrument].terms.lot) {
-            return Err(RejectReason::BadQty);
+            return Err(word(RejectReason::BadQty));
         }
         if total <= order.filled {
             self.cancel(index, "replaced");
             return Ok(());
         }
         if replace.qty.is_some() {
-            self.check_total(instrument, total)?;
+            self.check_total(instrument, total).map_err(word)?;
         }
 
         let before = (order.price, order.open);
@@ -463,9 +485,16 @@ impl Model {
         } else {
             order.open = open;
         }
+        let grows = total > before.1 + order.filled;
+        if let Some(backing) = order.backing
+            && grows
+            && open > self.free_for(backing, instrument)
+        {
+            return Err("inventory");
+        }
         if !keeps_place && order.state == State::Book && order.post_only && self.would_cross(&order)
         {
-            return Err(RejectReason::PostOnly);
+            return Err(word(RejectReason::PostOnly));
         }
 
         let old_id = order.id;
@@ -495,7 +524,12 @@ impl Model {
         );
         self.say("phase", &fields);
         match phase {
-            Phase::Continuous => self.uncross(instrument),
+            Phase::Continuous => {
+                self.uncross(instrument);
+                if self.is_contract(instrument) {
+                    self.meet_groups(instrument);
+                }
+            }
             Phase::Closed => {
                 let ages: Vec<u64> = self
                     .orders
@@ -601,7 +635,20 @@ impl Model {
                 level.1 += 1;
             }
         }
+        self.show_groups(&mut levels);
         levels
+    }
+}
+
+/// The word of a reject.
+fn word(reason: RejectReason) -> Refused {
+    reason.as_str()
+}
+
+fn client_id(target: OrderTarget) -> u64 {
+    match target {
+        OrderTarget::Client(id) => id.get(),
+        OrderTarget::Exchange(_) => 0,
     }
 }
 

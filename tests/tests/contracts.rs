@@ -1,0 +1,198 @@
+//! Compute contracts: the worked examples of the document, and the lattice of a device in slices.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use tessera_tests::contract_scripts::random_contract_script;
+use tessera_tests::model::Model;
+use tessera_tests::model::contracts::device::{Device, PROFILES};
+
+/// A prelude or an example of the document.
+struct Example {
+    name: String,
+    prelude: Option<String>,
+    levels: bool,
+    /// Each command with the events it must give; a prelude says none.
+    steps: Vec<(String, Vec<String>)>,
+}
+
+#[test]
+fn the_model_gives_the_worked_examples() {
+    let examples = examples();
+    assert_eq!(
+        examples
+            .iter()
+            .filter(|example| !example.is_prelude())
+            .count(),
+        31
+    );
+    for example in examples.iter().filter(|example| !example.is_prelude()) {
+        let mut model = Model::new(example.levels);
+        for line in prelude(&examples, example.prelude.as_deref()) {
+            for event in model.line(&line).lines() {
+                assert!(
+                    !event.contains(r#""ev":"rejected""#),
+                    "{}: {line}: {event}",
+                    example.name
+                );
+            }
+        }
+        for (command, expected) in &example.steps {
+            let said: Vec<String> = model.line(command).lines().map(without_numbers).collect();
+            let expected: Vec<String> = expected.iter().map(|line| without_numbers(line)).collect();
+            assert_eq!(said, expected, "{}: {command}", example.name);
+        }
+    }
+}
+
+/// Scripts that no longer reach something would let the comparison with the engine pass.
+#[test]
+fn random_contract_scripts_reach_every_event_and_reason() {
+    let mut reached = BTreeSet::new();
+    for seed in 0..60 {
+        let mut model = Model::new(true);
+        for line in random_contract_script(seed, COMMANDS) {
+            for event in model.line(&line).lines() {
+                let event: Value = serde_json::from_str(event).expect("an event line is JSON");
+                let word = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
+                let detail = ["op", "reason", "aggressor", "phase"].map(word);
+                let mut kind = word("ev");
+                for detail in detail.iter().filter(|detail| !detail.is_empty()) {
+                    kind += " ";
+                    kind += detail;
+                }
+                if event.get("of").is_some() {
+                    reached.insert("resale".to_owned());
+                }
+                for name in event["counts"]
+                    .as_object()
+                    .into_iter()
+                    .flat_map(|counts| counts.keys())
+                {
+                    reached.insert(format!("no_match {name}"));
+                }
+                reached.insert(kind);
+            }
+        }
+    }
+    let missing: Vec<&str> = REACHED
+        .split(", ")
+        .filter(|kind| !reached.contains(*kind))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "not reached: {missing:?}; reached: {reached:?}"
+    );
+}
+
+const COMMANDS: usize = 200;
+const REACHED: &str = "\
+    accepted, attested, auction, block, canceled attestation, canceled fok, canceled infeasible, \
+    canceled inventory, canceled ioc, canceled lost, canceled mass_cancel, canceled no_match, \
+    canceled not_awarded, canceled requote, canceled rfq_ended, canceled user, catalog, \
+    expired gtd, expired window, fill buy, fill none, fill sell, gang_depth, lapsed, lease, level, \
+    limit, no_match age, no_match closed, no_match colo, no_match exclude, no_match isolation, \
+    no_match min_run, no_match notice, no_match price, no_match score, no_match self, \
+    no_match short, no_match silent, no_match stake, order, phase closed, placed, \
+    pool, pool_free, preempted, reduced inventory, rejected block limit, \
+    rejected carve post_only, rejected new inventory, rejected new limit, rejected new post_only, \
+    rejected new unknown_lease, rejected new wrong_lease, rejected new wrong_pool, \
+    rejected quote exclude, rejected quote inventory, rejected quote notice, rejected quote price, \
+    rejected quote unknown_order, rejected sub limit, rejected sub no_efficiency, \
+    rejected catalog stale_version, rejected replace wrong_kind, resale";
+
+/// Rule 31 and the numbers of completions, against the enumeration kept beside the sources.
+#[test]
+fn the_lattice_of_a_device_is_the_enumerated_one() {
+    let mut states = BTreeSet::from([Device::default()]);
+    let mut waiting = vec![Device::default()];
+    let mut lines = vec![HEAD.to_owned()];
+    while let Some(state) = waiting.pop() {
+        for (profile, known) in PROFILES.iter().enumerate() {
+            for (start, next) in state.next(profile) {
+                if states.insert(next) {
+                    waiting.push(next);
+                }
+                let before = state.completions();
+                let after = next.completions();
+                lines.push(format!(
+                    "{},{},{},{start},{},{},{before},{after}",
+                    state.mask, state.compute, known.0, next.mask, next.compute
+                ));
+            }
+        }
+    }
+    assert_eq!(states.len(), 336);
+    let enumerated: BTreeSet<&str> = include_str!("../cases/mig_lattice.csv").lines().collect();
+    let found: BTreeSet<&str> = lines.iter().map(String::as_str).collect();
+    assert_eq!(found, enumerated);
+}
+
+const HEAD: &str = "mem_mask,compute_used,profile,start,next_mem_mask,next_compute_used,completions_before,completions_after";
+
+impl Example {
+    fn is_prelude(&self) -> bool {
+        self.name.starts_with('P') && self.name.len() == 2
+    }
+}
+
+fn examples() -> Vec<Example> {
+    let mut examples: Vec<Example> = Vec::new();
+    for line in include_str!("../cases/contracts_examples.txt").lines() {
+        if let Some(head) = line.strip_prefix("prelude ") {
+            let (name, prelude) = head
+                .split_once(" = ")
+                .map_or((head, None), |(a, b)| (a, Some(b)));
+            examples.push(Example {
+                name: name.to_owned(),
+                prelude: prelude.map(str::to_owned),
+                levels: false,
+                steps: Vec::new(),
+            });
+        } else if let Some(head) = line.strip_prefix("example ") {
+            let (kind, name) = head.split_once(": ").expect("an example has a name");
+            let (prelude, levels) = kind
+                .split_once(' ')
+                .map_or((kind, false), |(p, _)| (p, true));
+            examples.push(Example {
+                name: name.to_owned(),
+                prelude: Some(prelude.to_owned()),
+                levels,
+                steps: Vec::new(),
+            });
+        } else if let Some(command) = line.strip_prefix("> ") {
+            let example = examples.last_mut().expect("a command is in an example");
+            example.steps.push((command.to_owned(), Vec::new()));
+        } else if line.starts_with('{') {
+            let example = examples.last_mut().expect("an event is in an example");
+            example
+                .steps
+                .last_mut()
+                .expect("a command came before")
+                .1
+                .push(line.to_owned());
+        }
+    }
+    examples
+}
+
+fn prelude(examples: &[Example], name: Option<&str>) -> Vec<String> {
+    let Some(name) = name else {
+        return Vec::new();
+    };
+    let found = examples
+        .iter()
+        .find(|example| example.name == name)
+        .expect("a known prelude");
+    let mut lines = prelude(examples, found.prelude.as_deref());
+    lines.extend(found.steps.iter().map(|(command, _)| command.clone()));
+    lines
+}
+
+/// An event without `seq` and `line`.
+fn without_numbers(line: &str) -> String {
+    let mut event: BTreeMap<String, Value> = serde_json::from_str(line).expect("an event is JSON");
+    event.remove("seq");
+    event.remove("line");
+    serde_json::to_string(&event).expect("it was JSON")
+}
