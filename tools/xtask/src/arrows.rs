@@ -21,6 +21,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "tessera-tests",
             "tessera-benches",
             "tessera-bench-abi",
+            "tessera-study",
         ],
     ),
     (

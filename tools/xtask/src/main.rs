@@ -102,6 +102,17 @@ enum Verb {
         /// Which report.
         name: String,
     },
+    /// Studies: `market` writes `docs/market-study`.
+    Study {
+        /// Which study.
+        name: String,
+        /// How many seeds.
+        #[arg(long, default_value_t = 20)]
+        seeds: u64,
+        /// The plain model of the tests in place of the engine: the same figures, slowly.
+        #[arg(long)]
+        model: bool,
+    },
     /// Criterion benches, or what `docs/performance.md` holds.
     Bench {
         /// Only this criterion bench; `journal` measures the journal beside bare probes first.
@@ -149,6 +160,7 @@ fn main() -> ExitCode {
         Verb::PowerCuts { cuts } => steps::power_cuts(cuts),
         Verb::Golden => steps::golden(),
         Verb::Report { name } => steps::report(&name),
+        Verb::Study { name, seeds, model } => steps::study(&name, seeds, model),
         Verb::Bench {
             name,
             tables,

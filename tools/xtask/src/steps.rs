@@ -259,6 +259,20 @@ pub(crate) fn report(name: &str) -> Result<()> {
     step("risk report", &mut command)
 }
 
+/// Runs a study and writes its page's tables and pictures anew.
+pub(crate) fn study(name: &str, seeds: u64, model: bool) -> Result<()> {
+    if name != "market" {
+        bail!("no study is called {name}; there is: market");
+    }
+    let mut command = cargo(["run", "--release", "--locked", "--package", "tessera-study", "--"]);
+    command.arg(root()?.join("docs/market-study"));
+    command.args(["--seeds", &seeds.to_string()]);
+    if model {
+        command.arg("--model");
+    }
+    step("market study", &mut command)
+}
+
 /// The engine against the plain model over more seeds than CI takes.
 pub(crate) fn model(seeds: &str) -> Result<()> {
     proof(
