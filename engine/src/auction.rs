@@ -55,10 +55,17 @@ impl Exchange {
 
     /// What collected trades at one price; what may not rest ends; then all-or-none orders try.
     pub(crate) fn open_trading<S: EventSink + ?Sized>(&mut self, number: usize, sink: &mut S) {
-        self.uncross(number, sink);
+        if self.books[number].contract {
+            self.uncross_contract(number, sink);
+        } else {
+            self.uncross(number, sink);
+        }
         self.collect_book(number, |_, place| place == Place::Market);
         self.cancel_collected(CancelReason::NoLiquidity, ClOrdId::new(0), sink);
         self.retry_all_or_none(number, sink);
+        if self.books[number].contract {
+            self.meet_groups(number, sink);
+        }
     }
 
     /// Day orders and waiting market orders end, oldest first.
@@ -176,6 +183,38 @@ impl Exchange {
     }
 
     fn clearing_in(&self, number: usize, scratch: &mut AuctionScratch) -> Option<Outcome> {
+        let [buys, sells] = &mut scratch.levels;
+        let book = &self.books[number];
+        let markets = [Side::Buy, Side::Sell].map(|side| self.waiting(book, side));
+        let [market_buys, market_sells] = markets;
+        self.levels_in_auction(book, Side::Buy, market_sells, buys);
+        self.levels_in_auction(book, Side::Sell, market_buys, sells);
+        self.choose(number, markets, scratch)
+    }
+
+    /// Where levels clear that were put together elsewhere, best first: price, volume, surplus.
+    pub(crate) fn clear_levels(
+        &self,
+        number: usize,
+        markets: [u128; 2],
+        buys: Vec<(i64, u128)>,
+        sells: Vec<(i64, u128)>,
+    ) -> Option<(i64, u64, i64)> {
+        let mut scratch = AuctionScratch {
+            levels: [buys, sells],
+            ..AuctionScratch::default()
+        };
+        let outcome = self.choose(number, markets, &mut scratch)?;
+        Some((outcome.price, outcome.lots(), outcome.surplus_lots()))
+    }
+
+    /// Where the levels of a scratch clear; `markets`: what market orders buy and sell.
+    fn choose(
+        &self,
+        number: usize,
+        [market_buys, market_sells]: [u128; 2],
+        scratch: &mut AuctionScratch,
+    ) -> Option<Outcome> {
         let AuctionScratch {
             levels: [buys, sells],
             candidates,
@@ -184,10 +223,6 @@ impl Exchange {
         } = scratch;
         let book = &self.books[number];
         let reference = book.rest.ref_price.or(book.last);
-        let [market_buys, market_sells] =
-            [Side::Buy, Side::Sell].map(|side| self.waiting(book, side));
-        self.levels_in_auction(book, Side::Buy, market_sells, buys);
-        self.levels_in_auction(book, Side::Sell, market_buys, sells);
         if reference.is_none() && (buys.is_empty() || sells.is_empty()) {
             return None; // with market orders alone on one side only a reference gives a price
         }

@@ -16,7 +16,9 @@ use crate::accounts::Accounts;
 use crate::auction::AuctionScratch;
 use crate::book::Book;
 use crate::book::order::{Order, Place, flag};
+use crate::book::slab::NONE;
 use crate::book::store::Store;
+use crate::contracts::{Contracts, EXPIRY};
 use crate::digest::{EventsDigest, Folder};
 use crate::lookahead::Lookahead;
 use crate::sessions::Sessions;
@@ -82,6 +84,7 @@ pub struct Exchange {
     pub(crate) scratch: AuctionScratch,
     pub(crate) names: BTreeMap<Name, InstrumentId>,
     pub(crate) catalogue: Option<Catalogue>,
+    pub(crate) contracts: Contracts,
     pub(crate) last_seq: Seq,
     pub(crate) events: EventsDigest,
     pub(crate) accounts: Accounts,
@@ -107,6 +110,7 @@ impl Exchange {
             scratch: AuctionScratch::default(),
             names: BTreeMap::new(),
             catalogue: None,
+            contracts: Contracts::default(),
             last_seq: Seq::ZERO,
             events: EventsDigest::default(),
             accounts: Accounts::default(),
@@ -144,11 +148,7 @@ impl Exchange {
             Command::ListInstrument(request) => self.on_list_instrument(request, sink),
             Command::SetPhase(request) => self.on_set_phase(request, sink),
             Command::SetCatalogue(request) => self.on_set_catalogue(request, sink),
-            Command::Contract(request) => {
-                let (header, kind) = (request.header(), request.kind());
-                let reason = RejectReason::Unsupported;
-                self.reject(header, kind, Subject::Nothing, reason, sink);
-            }
+            Command::Contract(request) => self.on_contract(request, sink),
             Command::Restart(request) => self.on_restart(request, sink),
             Command::Reopen(_) => self.on_reopen(sink),
             Command::AdvanceTime(_) => {}
@@ -268,7 +268,10 @@ impl Exchange {
     fn next_due(&self) -> u64 {
         let end = self.interruptions.first();
         let end = end.map_or(u64::MAX, |(ends, _)| ends.nanos());
-        self.store.expiries.next.min(end)
+        let contracts = self
+            .next_contract_deadline()
+            .map_or(u64::MAX, |(time, _)| time);
+        self.store.expiries.next.min(end).min(contracts)
     }
 
     /// Does what the clock reaches on its way to `now`, one by one, each at its own time: by time;
@@ -276,6 +279,19 @@ impl Exchange {
     #[cold]
     pub(crate) fn run_due<S: EventSink + ?Sized>(&mut self, now: Timestamp, sink: &mut S) {
         loop {
+            let orders = (self.store.expiries.next, EXPIRY);
+            let other = self
+                .interruptions
+                .first()
+                .map_or(u64::MAX, |(ends, _)| ends.nanos());
+            if let Some((time, kind)) = self.next_contract_deadline()
+                && time <= now.nanos()
+                && (time, kind) < orders
+                && time <= other
+            {
+                self.fire_contract_deadline(sink);
+                continue;
+            }
             let end = self
                 .interruptions
                 .first()
@@ -304,13 +320,15 @@ impl Exchange {
         self.ending.clear();
         let venue = session == SessionId::VENUE;
         let at_most = if venue {
-            self.store.orders.live()
+            self.store.ids.live()
         } else {
             self.store.live_of(session)
         };
         if at_most > 0 {
             let orders = self.store.orders.iter();
-            let of_session = orders.filter(|(_, order)| venue || order.session() == session);
+            let of_session = orders.filter(|(_, order)| {
+                order.has(flag::INDEXED) && (venue || order.session() == session)
+            });
             let picked = of_session.take(at_most).filter(|(_, order)| wanted(order));
             self.ending
                 .extend(picked.map(|(slot, order)| (order.id, slot)));
@@ -417,6 +435,7 @@ impl Exchange {
         if let Some(catalogue) = &self.catalogue {
             crate::listing::fold_catalogue(catalogue, &mut folder);
         }
+        self.fold_contracts(&mut folder);
         for (session, name, life) in self.sessions.iter() {
             folder.word(u64::from(session.get()));
             folder.name(name);
@@ -497,9 +516,12 @@ impl Exchange {
             })
     }
 
-    /// Every live order, in no particular order: sort by what you need.
+    /// Every live order of a book, in no particular order: sort by what you need. Group orders are
+    /// in [`group_orders`](Self::group_orders).
     pub fn orders(&self) -> impl Iterator<Item = OrderView> {
-        self.store.orders.iter().map(|(slot, _)| self.view(slot))
+        let orders = self.store.orders.iter();
+        let queued = orders.filter(|(_, order)| order.is_single());
+        queued.map(|(slot, _)| self.view(slot))
     }
 
     /// The live order that a session calls `cl_ord_id`.
@@ -507,6 +529,7 @@ impl Exchange {
     pub fn order(&self, session: SessionId, cl_ord_id: ClOrdId) -> Option<OrderView> {
         self.store
             .find(session, cl_ord_id.get())
+            .filter(|&slot| self.store.orders[slot].queue != NONE)
             .map(|slot| self.view(slot))
     }
 
@@ -544,7 +567,7 @@ impl Exchange {
     /// Number of live orders.
     #[must_use]
     pub fn live_orders(&self) -> usize {
-        self.store.orders.live()
+        self.store.ids.live()
     }
 
     /// One session, as a restart must find it again.
@@ -582,12 +605,14 @@ impl Exchange {
         self.store.check(&self.books);
         self.check_accounts_from_scratch();
         assert!(self.elected.is_empty(), "elected stops were left over");
+        self.check_contracts();
         for book in &self.books {
             let [bid, ask] = [Side::Buy, Side::Sell]
                 .map(|side| self.depth(InstrumentId::new(book.number), side).next());
             if let (Some(bid), Some(ask)) = (bid, ask)
                 && book.phase == Phase::Continuous
                 && book.aon_resting == 0
+                && !book.contract
             {
                 assert!(bid.price < ask.price, "book {} is crossed", book.number);
             }

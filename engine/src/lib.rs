@@ -30,6 +30,7 @@ mod view;
 mod volatility;
 
 pub use accounts::{AccountView, PositionView, RiskView};
+pub use contracts::{GroupView, LeaseView, PoolFree};
 pub use exchange::{EngineConfig, Exchange};
 pub use lifecycle::{OrderInput, OrderStatus};
 pub use snapshot::{SNAPSHOT_SCHEMA, SnapshotError};

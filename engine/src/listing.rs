@@ -3,20 +3,18 @@
 use std::collections::BTreeSet;
 
 use tessera_types::{
-    Catalogue, ClientHeader, Command, CommandKind, ContractTerms, Event, EventSink, Instrument,
-    InstrumentId, ListInstrument, Partition, Phase, Qty, RejectReason, SetCatalogue, Timestamp,
+    Catalogue, ClassDef, ClientHeader, Command, CommandKind, Event, EventSink, Instrument,
+    InstrumentId, ListInstrument, Name, Phase, Qty, RejectReason, SetCatalogue, Timestamp,
 };
 
 use crate::book::Book;
+use crate::contracts::listing as contracts;
 use crate::digest::Folder;
 use crate::exchange::{Exchange, Subject};
 use crate::snapshot::{Reader, SnapshotError, Writer};
 
 /// Most instruments of one exchange.
 const MAX_INSTRUMENTS: usize = 1 << 20;
-
-/// The longest delivery window: 366 days.
-const MAX_HOURS: u16 = 8_784;
 
 impl Exchange {
     #[inline(never)]
@@ -43,36 +41,72 @@ impl Exchange {
                 );
             }
         };
-        let instrument = InstrumentId::new(number);
-        self.names.insert(request.instrument.name, instrument);
-        self.books.push(Book::new(number, request.instrument));
-        if request.instrument.volatility.is_some() {
+        let mut instrument = request.instrument;
+        let windows = instrument.terms.map_or(1, |terms| terms.windows);
+        if let Some(terms) = &mut instrument.terms {
+            terms.windows = 1;
+        }
+        for (number, window) in (number..).zip(0..windows) {
+            if windows > 1
+                && let Some(name) = series_name(&request.instrument.name, window)
+            {
+                instrument.name = name;
+            }
+            self.add_book(number, instrument);
+            let by = self.requester(header);
+            let instrument_id = InstrumentId::new(number);
+            self.emit(
+                Event::InstrumentListed {
+                    instrument: instrument_id,
+                    by,
+                },
+                sink,
+            );
+            if let Some(terms) = &mut instrument.terms {
+                terms.start_hour += u32::from(terms.hours);
+            }
+        }
+    }
+
+    /// The book of a checked instrument.
+    pub(crate) fn add_book(&mut self, number: u32, instrument: Instrument) {
+        self.names
+            .insert(instrument.name, InstrumentId::new(number));
+        self.books.push(Book::new(number, instrument));
+        if instrument.volatility.is_some() {
             self.interruptions.expect_book();
         }
         if self.accounts.on {
             self.link_instrument(number as usize);
         }
-        let by = self.requester(header);
-        self.emit(Event::InstrumentListed { instrument, by }, sink);
+        if instrument.terms.is_some() {
+            self.note_contract(number);
+        }
     }
 
     /// The number of the new instrument, or why there is none.
     fn check_listing(&self, instrument: &Instrument) -> Result<u32, RejectReason> {
         if let Some(terms) = &instrument.terms {
-            check_terms(self.catalogue.as_ref(), terms)?;
+            contracts::check_terms(self.catalogue.as_ref(), instrument, terms)?;
+            self.check_contract_start(terms)?;
         }
-        if self.names.contains_key(&instrument.name) {
+        let windows = instrument.terms.map_or(1, |terms| terms.windows);
+        let taken = match windows {
+            1 => self.names.contains_key(&instrument.name),
+            _ => (0..windows).any(|window| {
+                series_name(&instrument.name, window)
+                    .is_none_or(|name| self.names.contains_key(&name))
+            }),
+        };
+        if taken {
             return Err(RejectReason::DuplicateInstrument);
         }
-        let taken = |book: &Book| {
-            instrument.terms.is_some() && book.rest.instrument.terms == instrument.terms
-        };
-        if self.books.iter().any(taken) {
-            return Err(RejectReason::DuplicateContract);
+        if let Some(terms) = &instrument.terms {
+            self.check_contract_free(terms)?;
         }
         u32::try_from(self.books.len())
             .ok()
-            .filter(|_| self.books.len() < MAX_INSTRUMENTS)
+            .filter(|_| self.books.len() + usize::from(windows) <= MAX_INSTRUMENTS)
             .ok_or(RejectReason::LimitReached)
     }
 
@@ -171,15 +205,19 @@ impl Exchange {
             let instrument = command.instrument;
             let terms = instrument.terms.as_ref();
             check_form(&instrument)
-                .and_then(|()| terms.map_or(Ok(()), |t| check_terms(self.catalogue.as_ref(), t)))
+                .and_then(|()| {
+                    terms.map_or(Ok(()), |t| {
+                        contracts::check_terms(self.catalogue.as_ref(), &instrument, t)
+                    })
+                })
                 .map_err(|_| reader.bad("no instrument could be like this"))?;
             let number = u32::try_from(self.books.len())
                 .ok()
-                .filter(|_| self.books.len() < MAX_INSTRUMENTS)
+                .filter(|_| self.books.len() + 1 <= MAX_INSTRUMENTS)
                 .ok_or_else(|| reader.bad("more instruments than there may be"))?;
             let id = InstrumentId::new(number);
             let is_new = self.names.insert(instrument.name, id).is_none()
-                && terms.is_none_or(|terms| coordinates.insert(coordinate(terms)));
+                && terms.is_none_or(|terms| coordinates.insert(contracts::coordinate(terms)));
             reader.ensure(is_new, "two instruments of one name or one contract")?;
             let mut book = Book::new(number, instrument);
             book.last = restore_book(reader, self.clock, &mut book)?;
@@ -191,6 +229,9 @@ impl Exchange {
             }
             self.collecting += u32::from(book.collects());
             self.books.push(book);
+            if terms.is_some() {
+                self.note_contract(number);
+            }
         }
         Ok(())
     }
@@ -225,20 +266,6 @@ fn restore_book(
     Ok(last)
 }
 
-/// A contract in an order, whichever.
-fn coordinate(terms: &ContractTerms) -> [u32; 8] {
-    [
-        u32::from(terms.class),
-        u32::from(terms.partition.code()),
-        u32::from(terms.profile),
-        u32::from(terms.tier),
-        u32::from(terms.zone),
-        terms.start_hour,
-        u32::from(terms.hours),
-        terms.weight,
-    ]
-}
-
 fn ensure(holds: bool, reason: RejectReason) -> Result<(), RejectReason> {
     if holds { Ok(()) } else { Err(reason) }
 }
@@ -262,40 +289,18 @@ fn check_form(instrument: &Instrument) -> Result<(), RejectReason> {
     ensure(fits, RejectReason::BadField)
 }
 
-/// Checks a contract's coordinate against the catalogue.
-fn check_terms(catalogue: Option<&Catalogue>, terms: &ContractTerms) -> Result<(), RejectReason> {
-    ensure(
-        terms.tier <= 4 && (1..=MAX_HOURS).contains(&terms.hours) && terms.weight >= 1,
-        RejectReason::BadField,
-    )?;
-    let catalogue = catalogue.ok_or(RejectReason::UnknownClass)?;
-    let class = catalogue
-        .classes
-        .get(usize::from(terms.class))
-        .ok_or(RejectReason::UnknownClass)?;
-    ensure(
-        usize::from(terms.zone) < catalogue.zones.len(),
-        RejectReason::UnknownZone,
-    )?;
-    let whole = matches!(terms.partition, Partition::Whole | Partition::Tee);
-    let known = usize::from(terms.profile) < catalogue.profiles.len();
-    let fits = match terms.partition {
-        Partition::Whole | Partition::Tee => terms.profile == 0,
-        Partition::Mig => terms.profile != 0 && known && class.slices == 7,
-        Partition::TimeSlice | Partition::Vgpu => terms.profile != 0 && known,
-    };
-    let reason = if whole {
-        RejectReason::BadField
-    } else {
-        RejectReason::UnknownProfile
-    };
-    ensure(fits, reason)
+/// The name of one contract of a series.
+fn series_name(series: &Name, window: u16) -> Option<Name> {
+    Name::new(&format!("{series}.{window}")).ok()
 }
 
 /// Versions rise, tables only grow at the end, and the tick stays: numbers keep their meaning.
 fn check_catalogue(old: Option<&Catalogue>, new: &Catalogue) -> Result<(), RejectReason> {
     let names = new.classes.iter().map(|class| &class.name);
-    let names = names.chain(&new.profiles).chain(&new.zones);
+    let names = names
+        .chain(&new.profiles)
+        .chain(&new.zones)
+        .chain(&new.workloads);
     let form = new.tick_micro_usd > 0
         && new.tick_micro_usd.is_multiple_of(60)
         && new
@@ -304,6 +309,7 @@ fn check_catalogue(old: Option<&Catalogue>, new: &Catalogue) -> Result<(), Rejec
             .all(|class| class.slices == 0 || class.slices == 7)
         && names.into_iter().all(|name| name.validate().is_ok());
     ensure(form, RejectReason::BadField)?;
+    contracts::check_efficiency(new)?;
     let largest = new
         .classes
         .len()
@@ -315,7 +321,9 @@ fn check_catalogue(old: Option<&Catalogue>, new: &Catalogue) -> Result<(), Rejec
     )?;
     let Some(old) = old else { return Ok(()) };
     ensure(new.version > old.version, RejectReason::StaleVersion)?;
-    let extends = new.classes.starts_with(&old.classes)
+    let names = |classes: &[ClassDef]| classes.iter().map(|class| class.name).collect::<Vec<_>>();
+    let extends = names(&new.classes).starts_with(&names(&old.classes))
+        && new.workloads.starts_with(&old.workloads)
         && new.profiles.starts_with(&old.profiles)
         && new.zones.starts_with(&old.zones)
         && new.tick_micro_usd == old.tick_micro_usd;
@@ -336,6 +344,24 @@ pub(crate) fn fold_catalogue(catalogue: &Catalogue, folder: &mut Folder) {
         for name in table {
             folder.name(name);
         }
+    }
+    if catalogue.workloads.is_empty() {
+        return;
+    }
+    folder.word(u64::from_le_bytes(*b"workload"));
+    for name in &catalogue.workloads {
+        folder.name(name);
+    }
+    for row in &catalogue.efficiency {
+        let place = [
+            u64::from(row.class),
+            u64::from(row.partition.code()),
+            u64::from(row.profile),
+            u64::from(row.workload),
+        ];
+        folder.word(place.into_iter().fold(0, |word, part| word << 16 | part));
+        folder.word(u64::from(row.share) << 32 | u64::from(row.factor));
+        folder.signed(i64::from(row.overhead));
     }
 }
 
@@ -367,6 +393,14 @@ impl Book {
             folder.word(u64::from(terms.start_hour));
             folder.word(u64::from(terms.hours));
             folder.word(u64::from(terms.weight));
+            if let Some(reclaim) = &terms.reclaim {
+                folder.word(u64::from_le_bytes(*b"reclaim\0"));
+                folder.word(u64::from(reclaim.notice_s));
+                folder.signed(reclaim.compensation);
+                folder.word(u64::from(reclaim.max_times));
+                folder.word(u64::from(reclaim.min_run_s));
+                folder.word(u64::from(reclaim.restart_minutes));
+            }
         }
         folder.word(u64::from(self.phase.code()));
         folder.option(self.last.map(i64::cast_unsigned));

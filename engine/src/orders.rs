@@ -83,6 +83,12 @@ impl Exchange {
             .books
             .get(request.instrument.get() as usize)
             .ok_or(RejectReason::UnknownInstrument)?;
+        if book.contract {
+            return self.check_contract_order(request);
+        }
+        if !request.backing.is_nothing() {
+            return Err(RejectReason::BadField);
+        }
         lifecycle::admits(book.phase, request)?;
         if self
             .store
@@ -144,6 +150,9 @@ impl Exchange {
         if self.accounts.on {
             self.track_new(slot, request);
         }
+        if self.books[number].contract {
+            self.note_contract_order(slot, request);
+        }
         let event = Event::OrderAccepted {
             party: self.party(slot),
             instrument: request.instrument,
@@ -199,6 +208,9 @@ impl Exchange {
             .admit(header)
             .and_then(|()| self.target(header, request.target))
             .and_then(|slot| {
+                if self.store.orders[slot].queue == NONE {
+                    return Err(RejectReason::WrongKind);
+                }
                 let book = &self.books[self.book_of(slot)];
                 if by > 0 && book.on_lot(by) {
                     Ok(slot)
@@ -259,6 +271,9 @@ impl Exchange {
     #[inline]
     fn plan_replace(&self, slot: u32, request: &Replace) -> Result<ReplacePlan, RejectReason> {
         let order = &self.store.orders[slot];
+        if order.queue == NONE {
+            return Err(RejectReason::WrongKind);
+        }
         let queue = &self.store.queues[order.queue];
         let book = &self.books[queue.book()];
         let limit = self.store.limit(slot);
@@ -298,6 +313,11 @@ impl Exchange {
             limit: request.price.map(Price::ticks).or(limit),
             waits,
         };
+        if book.contract {
+            let (open, limit) = (plan.open, plan.limit);
+            self.check_contract_replace(slot, open, limit, plan.keeps_place())?;
+            return Ok(plan);
+        }
         if order.has(flag::POST_ONLY)
             && plan.open > 0
             && !plan.keeps_place()
@@ -419,7 +439,8 @@ impl Exchange {
     fn collect_mass_cancel(&mut self, request: &MassCancel) {
         let session = request.header.session;
         let wanted = |order: &Order| {
-            (session == SessionId::VENUE || order.session() == session)
+            order.has(flag::INDEXED)
+                && (session == SessionId::VENUE || order.session() == session)
                 && request
                     .account
                     .is_none_or(|account| order.account_id() == account)
@@ -429,6 +450,7 @@ impl Exchange {
             return self.collect_orders(session, wanted);
         };
         self.collect_book(instrument.get() as usize, |order, _| wanted(order));
+        self.collect_requests(instrument, wanted);
     }
 
     /// Notes the orders of one book that `wanted` picks, in order of acceptance.
@@ -463,10 +485,13 @@ impl Exchange {
         sink: &mut S,
     ) -> u32 {
         let ending = core::mem::take(&mut self.ending);
-        for &(_, slot) in &ending {
-            self.cancel(slot, reason, request, sink);
+        let mut count = 0;
+        for &(id, slot) in &ending {
+            if self.store.orders[slot].id == id {
+                count += 1;
+                self.cancel(slot, reason, request, sink);
+            }
         }
-        let count = u32::try_from(ending.len()).expect("fewer than MAX_ORDERS");
         self.ending = ending;
         count
     }
@@ -504,6 +529,9 @@ impl Exchange {
         sink: &mut S,
     ) {
         let order = &self.store.orders[slot];
+        if order.queue == NONE {
+            return self.cancel_group(order.id, reason, request, sink);
+        }
         let queue = &self.store.queues[order.queue];
         let (number, instrument) = (queue.book(), queue.instrument());
         self.emit_canceled(slot, instrument, order.leaves, reason, request, sink);

@@ -1,8 +1,8 @@
 //! Mass quotes: a party's two-sided prices on many instruments, replaced together.
 
 use tessera_types::{
-    CancelReason, ClOrdId, ClientHeader, CommandKind, Event, EventSink, ExecInst, InstrumentId,
-    MassQuote, NewOrder, Phase, Price, Qty, QuoteEntry, RejectReason, Side,
+    Backing, CancelReason, ClOrdId, ClientHeader, CommandKind, Event, EventSink, ExecInst,
+    InstrumentId, MassQuote, NewOrder, Phase, Price, Qty, QuoteEntry, RejectReason, Side,
 };
 
 use crate::book::order::{Place, flag};
@@ -15,6 +15,7 @@ struct Leg {
     id: ClOrdId,
     price: Price,
     qty: Qty,
+    backing: Backing,
 }
 
 impl Exchange {
@@ -30,6 +31,15 @@ impl Exchange {
         }
         if self.accounts.on {
             self.refresh_account(request.header.account.get(), sink);
+        }
+        let plain = |entry: &QuoteEntry| {
+            let number = entry.instrument.get() as usize;
+            self.books.get(number).is_none_or(|book| !book.contract)
+        };
+        let strange = |entry: &QuoteEntry| !entry.backing.is_nothing() && plain(entry);
+        if request.entries.iter().any(strange) {
+            let (kind, reason) = (CommandKind::MassQuote, RejectReason::BadField);
+            return self.reject(&request.header, kind, Subject::Nothing, reason, sink);
         }
         for entry in &request.entries {
             match self.check_entry(entry) {
@@ -64,6 +74,13 @@ impl Exchange {
             .books
             .get(number)
             .ok_or(RejectReason::UnknownInstrument)?;
+        let asks = entry.ask_qty.is_some_and(|qty| !qty.is_zero());
+        if book.contract && asks == entry.backing.is_nothing() {
+            return Err(match asks {
+                true => RejectReason::MissingField,
+                false => RejectReason::BadField,
+            });
+        }
         match book.phase {
             Phase::Halt => return Err(RejectReason::Halted),
             Phase::Closed => return Err(RejectReason::Closed),
@@ -90,6 +107,10 @@ impl Exchange {
                 id,
                 price,
                 qty,
+                backing: match side {
+                    Side::Buy => Backing::NOTHING,
+                    Side::Sell => entry.backing,
+                },
             })
         };
         let mut legs = [
@@ -111,6 +132,7 @@ impl Exchange {
             let instrument = entry.instrument;
             let mut order = NewOrder::limit(header, instrument, leg.side, leg.price, leg.qty);
             order.self_match = request.self_match;
+            order.backing = leg.backing;
             if request.post_only {
                 order.exec_inst = ExecInst::POST_ONLY;
             }
@@ -178,6 +200,7 @@ impl Exchange {
             && queue.price() == leg.price
             && (1..=order.leaves).contains(&leg.qty.lots())
             && self.books[number].qty_fits(leg.qty.lots())
+            && (!self.books[number].contract || self.is_backed_by(slot, leg.backing))
             && leg.id.get() != 0
             && (leg.id == order.client_id()
                 || self.store.find(order.session(), leg.id.get()).is_none())

@@ -443,12 +443,28 @@ fn a_restart_is_one_step_of_the_clock_and_may_be_held() {
             .filter(|line| words.iter().all(|word| line.contains(word)))
             .count()
     };
-    assert_eq!(says(&["expired", r#""id":1,"#, r#""line":12"#]), 1, "{lines}");
+    assert_eq!(
+        says(&["expired", r#""id":1,"#, r#""line":12"#]),
+        1,
+        "{lines}"
+    );
     assert_eq!(says(&["rejected", "halted"]), 1, "{lines}");
-    assert_eq!(says(&["phase", "halt", "restart", r#""until":140"#]), 2, "{lines}");
-    assert_eq!(says(&["phase", "halt", "restart", r#""until":135"#]), 2, "{lines}");
+    assert_eq!(
+        says(&["phase", "halt", "restart", r#""until":140"#]),
+        2,
+        "{lines}"
+    );
+    assert_eq!(
+        says(&["phase", "halt", "restart", r#""until":135"#]),
+        2,
+        "{lines}"
+    );
     // The operator has decided for I; of the others V collects on, and its auction is over at once.
-    assert_eq!(says(&["phase", "auction", "restart", r#""until":140"#]), 1, "{lines}");
+    assert_eq!(
+        says(&["phase", "auction", "restart", r#""until":140"#]),
+        1,
+        "{lines}"
+    );
     assert_eq!(says(&["phase", "continuous", "volatility"]), 1, "{lines}");
     assert_eq!(says(&["fill"]), 1, "{lines}");
 }

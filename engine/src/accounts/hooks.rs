@@ -266,7 +266,7 @@ impl Exchange {
     ) -> Result<(), RejectReason> {
         let live = self.store.orders.iter();
         let mut slots: Vec<u32> = live
-            .filter(|(_, order)| wanted(order))
+            .filter(|(_, order)| order.is_single() && wanted(order))
             .map(|(slot, _)| slot)
             .collect();
         slots.sort_unstable_by_key(|&slot| self.store.orders[slot].id);

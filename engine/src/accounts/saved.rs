@@ -172,7 +172,13 @@ impl Exchange {
 
     /// Takes note of every live order of a kept account or session.
     fn track_restored(&mut self, reader: &Reader<'_>) -> Result<(), SnapshotError> {
-        let slots: Vec<u32> = self.store.orders.iter().map(|(slot, _)| slot).collect();
+        let slots: Vec<u32> = self
+            .store
+            .orders
+            .iter()
+            .filter(|(_, order)| order.is_single())
+            .map(|(slot, _)| slot)
+            .collect();
         for slot in slots {
             let order = &self.store.orders[slot];
             let (account, session) = (order.account, order.session().get());

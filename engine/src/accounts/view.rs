@@ -117,7 +117,12 @@ impl Exchange {
         assert_eq!(accounts.ledger.sum(), 0, "ledger");
         accounts.params.check();
         let mut tracked = 0;
-        for (slot, order) in self.store.orders.iter() {
+        for (slot, order) in self
+            .store
+            .orders
+            .iter()
+            .filter(|(_, order)| order.is_single())
+        {
             let kept = accounts.keeps(order.account, order.session().get());
             let expected = kept.then(|| (order.leaves, self.store.limit(slot).unwrap_or(0)));
             assert_eq!(accounts.open_of(slot), expected, "order {}", order.id);
@@ -128,7 +133,12 @@ impl Exchange {
         for (place, account) in (0u32..).zip(&accounts.list) {
             let view = accounts.view(place as usize);
             let (mut buys, mut sells, mut open_value) = (0, 0, 0);
-            for (slot, order) in self.store.orders.iter() {
+            for (slot, order) in self
+                .store
+                .orders
+                .iter()
+                .filter(|(_, order)| order.is_single())
+            {
                 if order.account != account.id.get() {
                     continue;
                 }

@@ -62,14 +62,28 @@ impl Store {
             assert_eq!(book.aon_resting, aon, "resting all-or-none orders");
             assert_eq!(book.rest.aon_waiting, waiting, "waiting all-or-none orders");
         }
-        assert_eq!(orders, self.orders.live(), "orders outside of every queue");
+        let groups = self
+            .orders
+            .iter()
+            .filter(|(_, order)| order.queue == NONE)
+            .count();
+        assert_eq!(
+            orders + groups,
+            self.orders.live(),
+            "orders outside of every queue"
+        );
         assert_eq!(queues, self.queues.live(), "queues outside of every book");
         assert_eq!(
             nodes,
             self.nodes.live(),
             "trie nodes outside of every ladder"
         );
-        assert_eq!(self.ids.live(), self.orders.live(), "ids in the index");
+        let indexed = self
+            .orders
+            .iter()
+            .filter(|(_, order)| order.has(flag::INDEXED))
+            .count();
+        assert_eq!(self.ids.live(), indexed, "ids in the index");
         let quotes = self
             .orders
             .iter()
@@ -116,12 +130,17 @@ impl Store {
             assert_eq!(order.queue, at, "queue of an order");
             assert_eq!(order.side(), side, "side of an order");
             assert!(order.leaves > 0, "a live order with nothing open");
-            assert!(order.has(flag::INDEXED), "a live order without its id");
-            assert_eq!(
-                self.find(order.session(), order.cl_ord_id),
-                Some(slot),
-                "client id"
+            assert!(
+                order.has(flag::INDEXED) || book.contract,
+                "a live order without its id"
             );
+            if order.has(flag::INDEXED) {
+                assert_eq!(
+                    self.find(order.session(), order.cl_ord_id),
+                    Some(slot),
+                    "client id"
+                );
+            }
             let shown = self.shown(order);
             assert!(shown > 0 && shown <= order.leaves, "visible quantity");
             count += 1;

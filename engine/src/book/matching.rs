@@ -121,6 +121,9 @@ impl Exchange {
                 Some(reason) => self.cancel_incoming(number, slot, reason, sink),
             };
         }
+        if self.books[number].contract {
+            return self.enter_contract(number, slot, entry, sink);
+        }
         let limit = entry.limit.or_else(|| self.protection(number, slot));
         if let Err(verdict) = self.test_entry(number, slot, limit, entry) {
             return match verdict {

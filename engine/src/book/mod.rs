@@ -71,6 +71,8 @@ pub(crate) struct Book {
     pub(crate) guarded: bool,
     /// Tick and lot are 1.
     pub(crate) unit_steps: bool,
+    /// It is the book of a compute contract, whose orders take the way in `contracts`.
+    pub(crate) contract: bool,
     pub(crate) rest: Box<BookRest>,
 }
 
@@ -116,6 +118,7 @@ impl Book {
             algo: instrument.algo,
             guarded: instrument.volatility.is_some(),
             unit_steps: instrument.tick == 1 && instrument.lot == 1,
+            contract: false,
             rest: Box::new(BookRest {
                 ref_price: instrument.ref_price.map(Price::ticks),
                 instrument,
@@ -147,7 +150,7 @@ impl Book {
     /// True when a change of an order that does not trade concerns this order alone.
     #[inline(always)]
     pub(crate) fn is_simple(&self) -> bool {
-        self.phase == Phase::Continuous && self.aon_resting == 0
+        self.phase == Phase::Continuous && self.aon_resting == 0 && !self.contract
     }
 
     /// True when the price lies on the tick and inside the bounds.

@@ -112,6 +112,27 @@ impl Order {
         u16::try_from(flags).expect("twelve bits")
     }
 
+    /// True for an order of a book under a client id: no shadow, and no group order.
+    #[inline]
+    pub(crate) const fn is_single(&self) -> bool {
+        self.has(flag::INDEXED) && self.queue != NONE
+    }
+
+    /// The record of a shadow of this group order: its number, owner and side, and no id.
+    pub(crate) fn shadow(&self, leaves: u64) -> Self {
+        let mut shadow = Self {
+            leaves,
+            next: NONE,
+            prev: NONE,
+            queue: NONE,
+            extra: 0,
+            ..*self
+        };
+        shadow.set(flag::EXT, false);
+        shadow.set(flag::INDEXED, false);
+        shadow
+    }
+
     #[inline]
     pub(crate) const fn order_id(&self) -> OrderId {
         OrderId::new(self.id)

@@ -203,7 +203,7 @@ impl Store {
 
     /// Makes the order known under its ids, and arms its expiry.
     #[inline]
-    fn publish(&mut self, instrument: u32, slot: u32) {
+    pub(crate) fn publish(&mut self, instrument: u32, slot: u32) {
         let order = &mut self.orders[slot];
         if order.has(flag::INDEXED) {
             return;
@@ -287,6 +287,26 @@ impl Store {
         let at = self.level(book, side, price);
         self.touched.note(&mut self.queues, at);
         self.join(book, slot, at);
+    }
+
+    /// Puts the shadow of a group order at the end of its level; it is known under no id.
+    pub(crate) fn rest_shadow(&mut self, book: &mut Book, slot: u32, price: i64) {
+        let side = self.orders[slot].side();
+        let at = self.level(book, side, price);
+        self.touched.note(&mut self.queues, at);
+        self.join(book, slot, at);
+    }
+
+    /// Sets what a shadow has open; its place stays.
+    pub(crate) fn set_shadow(&mut self, slot: u32, open: u64) {
+        let at = self.orders[slot].queue;
+        self.touched.note(&mut self.queues, at);
+        let fact = self.fact(slot);
+        self.sum.subtract(fact);
+        let before = core::mem::replace(&mut self.orders[slot].leaves, open);
+        self.queues[at].change((before, before), (open, open));
+        let fact = self.fact(slot);
+        self.sum.add(fact);
     }
 
     /// Puts an order into a waiting room: a stop under its trigger, the others without a price.
@@ -808,6 +828,9 @@ impl Store {
     pub(crate) fn sum_from_scratch(&self) -> StateSum {
         let mut sum = StateSum::default();
         for (slot, order) in self.orders.iter() {
+            if order.queue == NONE {
+                continue; // a group order is in the hash of contracts
+            }
             sum.add(self.fact(slot));
             if matches!(
                 self.queues[order.queue].place(),

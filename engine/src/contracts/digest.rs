@@ -83,13 +83,17 @@ pub(crate) fn word(event: &ContractEvent) -> u64 {
             ref party,
             lease,
             profile,
-            start,
+            starts,
             mem_mask,
             compute_used,
         } => combine([
             head(KIND, lease.get(), 9),
             mark(party),
-            u64::from_le_bytes([profile.code(), start, mem_mask, compute_used, 0, 0, 0, 0]),
+            u64::from_le_bytes([profile.code(), 0, mem_mask, compute_used, 0, 0, 0, 0]),
+            starts
+                .as_slice()
+                .iter()
+                .fold(1, |word, &start| word << 8 | u64::from(start)),
         ]),
         ContractEvent::NoMatch { ref party, counts } => {
             let counts = counts.iter().fold(0u64, |sum, (reason, count)| {

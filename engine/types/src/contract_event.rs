@@ -64,6 +64,29 @@ impl RefusalCounts {
     }
 }
 
+/// Up to seven slots of memory, in order of their use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotList {
+    slots: [u8; 7],
+    len: u8,
+}
+
+impl SlotList {
+    /// Adds a slot; one beyond the seventh is lost.
+    pub fn push(&mut self, slot: u8) {
+        if let Some(place) = self.slots.get_mut(usize::from(self.len)) {
+            *place = slot;
+            self.len += 1;
+        }
+    }
+
+    /// The slots.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        &self.slots[..usize::from(self.len)]
+    }
+}
+
 /// The place that all lots of a window of a block are in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Domain {
@@ -147,7 +170,7 @@ pub enum ContractEvent {
         /// How many windows.
         windows: u16,
     },
-    /// A slice of a carved device was placed; follows the trade that sold it.
+    /// Slices of a carved device were placed; follows the trade that sold them.
     Placed {
         /// Whose.
         party: Party,
@@ -155,8 +178,8 @@ pub enum ContractEvent {
         lease: LeaseId,
         /// Its profile.
         profile: MigProfile,
-        /// The slot it starts at.
-        start: u8,
+        /// The slots at which the slices of the fill start, in the order of their placement.
+        starts: SlotList,
         /// Memory slots in use on the device now.
         mem_mask: u8,
         /// Compute slices in use on the device now.

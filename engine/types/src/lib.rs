@@ -40,7 +40,7 @@ pub use contract_command::{
     MigProfile, Need, PoolId, PoolPath, PreemptOrder, RfqOrder, RfqQuote, SetLimit, SubMode,
     SubOrder,
 };
-pub use contract_event::{ContractEvent, Domain, Refusal, RefusalCounts};
+pub use contract_event::{ContractEvent, Domain, Refusal, RefusalCounts, SlotList};
 pub use event::{
     Aggressor, CancelReason, Event, EventRecord, EventSink, ExpireReason, Party, PhaseCause,
     Requester,

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::contracts::ScriptContract;
 use tessera_types::contract::{Instrument, Phase};
 use tessera_types::{
     AccountAction, Cancel, CashMove, ClOrdId, NewOrder, Price, QuoteEntry, Reduce, RejectReason,
@@ -48,6 +49,8 @@ pub enum ScriptCommand<'a> {
         party: Text<'a>,
         /// Where.
         instrument: Option<Text<'a>>,
+        /// The pool behind a sell on a contract.
+        pool: Option<Text<'a>>,
         /// The rest.
         order: NewOrder,
     },
@@ -136,6 +139,8 @@ pub enum ScriptCommand<'a> {
     Risk(RiskAction),
     /// Ask for the accounts.
     Accounts,
+    /// Something about contracts.
+    Contract(Box<ScriptContract<'a>>),
 }
 
 /// One entry of a mass quote; its instrument number is zero, the name counts. An entry that is bad
@@ -144,6 +149,8 @@ pub enum ScriptCommand<'a> {
 pub struct ScriptQuote<'a> {
     /// Where.
     pub instrument: Option<Text<'a>>,
+    /// The pool behind its ask on a contract.
+    pub pool: Option<Text<'a>>,
     /// The rest.
     pub entry: QuoteEntry,
 }
@@ -201,6 +208,34 @@ pub enum Op {
     RiskAge,
     /// Ask for the accounts.
     Accounts,
+    /// Set the catalogue.
+    Catalog,
+    /// Declare a pool.
+    Pool,
+    /// Attest a pool.
+    Attest,
+    /// Limit a party.
+    Limit,
+    /// Enter a substitution order.
+    Sub,
+    /// Enter a block.
+    Block,
+    /// Offer a device in slices.
+    Carve,
+    /// Ask for quotes.
+    Rfq,
+    /// Quote.
+    Quote,
+    /// Take a quote.
+    Award,
+    /// Bid for the rest of leases.
+    Preempt,
+    /// Ask what of the pools is free.
+    Pools,
+    /// Ask which gangs there are.
+    GangDepth,
+    /// Ask for leases.
+    Leases,
 }
 
 impl Op {
@@ -231,6 +266,20 @@ impl Op {
         Self::RiskCommit,
         Self::RiskAge,
         Self::Accounts,
+        Self::Catalog,
+        Self::Pool,
+        Self::Attest,
+        Self::Limit,
+        Self::Sub,
+        Self::Block,
+        Self::Carve,
+        Self::Rfq,
+        Self::Quote,
+        Self::Award,
+        Self::Preempt,
+        Self::Pools,
+        Self::GangDepth,
+        Self::Leases,
     ];
 
     /// The word of the script.
@@ -262,6 +311,20 @@ impl Op {
             Self::RiskCommit => "risk_commit",
             Self::RiskAge => "risk_age",
             Self::Accounts => "accounts",
+            Self::Catalog => "catalog",
+            Self::Pool => "pool",
+            Self::Attest => "attest",
+            Self::Limit => "limit",
+            Self::Sub => "sub",
+            Self::Block => "block",
+            Self::Carve => "carve",
+            Self::Rfq => "rfq",
+            Self::Quote => "quote",
+            Self::Award => "award",
+            Self::Preempt => "preempt",
+            Self::Pools => "pools",
+            Self::GangDepth => "gang_depth",
+            Self::Leases => "leases",
         }
     }
 
@@ -308,6 +371,7 @@ impl ScriptCommand<'_> {
             Self::Reopen => Op::Reopen,
             Self::Depth { .. } => Op::Depth,
             Self::Orders { .. } => Op::Orders,
+            Self::Contract(command) => command.op(),
         }
     }
 
@@ -316,6 +380,7 @@ impl ScriptCommand<'_> {
     #[must_use]
     pub fn uses_default_instrument(&self) -> bool {
         match self {
+            Self::Contract(command) => command.uses_default_instrument(),
             Self::New { instrument, .. }
             | Self::Phase { instrument, .. }
             | Self::Depth { instrument, .. } => instrument.is_none(),

@@ -48,13 +48,60 @@ fields! {
     Concentration = "concentration", Delivery = "delivery", TableHash = "table_hash",
     MaxAgeNs = "max_age_ns",
     Hold = "hold", Grace = "grace",
+
+    // Compute contracts.
+    Class = "class", Partition = "partition", Profile = "profile", Tier = "tier", Zone = "zone",
+    Start = "start", Hours = "hours", Windows = "windows", Weight = "weight", Reclaim = "reclaim",
+    Pool = "pool", Lease = "lease", Path = "path", FirstDevice = "first_device",
+    Devices = "devices", Until = "until", Score = "score", Stake = "stake",
+    MaxWeight = "max_weight", TickMicroUsd = "tick_micro_usd",
+    Classes = "classes", Zones = "zones", Efficiency = "efficiency", Slices = "slices",
+    Workload = "workload", Share = "share", Overhead = "overhead", Factor = "factor",
+    Mode = "mode", Limit = "limit", Legs = "legs", Need = "need", Isolation = "isolation",
+    MinNoticeS = "min_notice_s", Exclude = "exclude", MinScore = "min_score",
+    MaxAgeS = "max_age_s", MinStake = "min_stake", MinTier = "min_tier", Bias = "bias",
+    Flex = "flex", Level = "level", Moves = "moves", Fee = "fee", LimitTotal = "limit_total",
+    Prices = "prices", Closes = "closes", MaxQuotes = "max_quotes", Auto = "auto", Rfq = "rfq",
+    Quote = "quote", NoticeS = "notice_s", From = "from", Compensation = "compensation",
+    MaxTimes = "max_times", MinRunS = "min_run_s", RestartMinutes = "restart_minutes",
 }
 
-const _: () = assert!(Field::COUNT <= 128, "Fields::present is a u128");
+const _: () = assert!(Field::COUNT <= 192, "a set of fields has so many bits");
 
 impl Field {
-    const fn bit(self) -> u128 {
-        1 << self as u8
+    const fn bit(self) -> FieldSet {
+        let mut set = FieldSet::EMPTY;
+        set.0[self as usize / 64] = 1 << (self as usize % 64);
+        set
+    }
+}
+
+/// A set of fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FieldSet([u64; 3]);
+
+impl FieldSet {
+    const EMPTY: Self = Self([0; 3]);
+
+    fn add(&mut self, other: Self) {
+        for (word, more) in self.0.iter_mut().zip(other.0) {
+            *word |= more;
+        }
+    }
+
+    fn meets(&self, other: Self) -> bool {
+        self.0
+            .iter()
+            .zip(other.0)
+            .any(|(word, other)| word & other != 0)
+    }
+
+    /// True when a field is in it that is not in `other`.
+    fn has_beyond(&self, other: Self) -> bool {
+        self.0
+            .iter()
+            .zip(other.0)
+            .any(|(word, other)| word & !other != 0)
     }
 }
 
@@ -62,7 +109,7 @@ impl Field {
 #[derive(Debug)]
 pub(super) struct Fields<'a> {
     values: [Option<&'a str>; Field::COUNT],
-    present: u128,
+    present: FieldSet,
     /// A field that no command knows, or one that is there twice.
     bad: bool,
 }
@@ -80,8 +127,9 @@ impl<'a> Fields<'a> {
 
     /// True when a field is there that no command knows, twice, or outside `known`.
     pub(super) fn has_other_than(&self, known: &[Field]) -> bool {
-        let known = known.iter().fold(0, |set, field| set | field.bit());
-        self.bad || self.present & !known != 0
+        let mut all = FieldSet::EMPTY;
+        known.iter().for_each(|field| all.add(field.bit()));
+        self.bad || self.present.has_beyond(all)
     }
 }
 
@@ -99,7 +147,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut fields = Fields {
                     values: [None; Field::COUNT],
-                    present: 0,
+                    present: FieldSet::EMPTY,
                     bad: false,
                 };
                 while let Some(Key(field)) = map.next_key()? {
@@ -108,10 +156,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
                         _ if value.get() == "null" => {}
                         // A name that is there twice means that one of the two values would be
                         // dropped without a word, which is what "unknown field" guards against too.
-                        Some(field) if fields.present & field.bit() != 0 => fields.bad = true,
+                        Some(field) if fields.present.meets(field.bit()) => fields.bad = true,
                         Some(field) => {
                             fields.values[field as usize] = Some(value.get());
-                            fields.present |= field.bit();
+                            fields.present.add(field.bit());
                         }
                         None => fields.bad = true,
                     }
@@ -155,18 +203,28 @@ impl<'de> Deserialize<'de> for Key {
 #[derive(Debug)]
 pub(super) struct Form<'f, 'a> {
     fields: &'f Fields<'a>,
-    known: u128,
+    known: FieldSet,
     missing: bool,
     bad: bool,
 }
 
 impl<'f, 'a> Form<'f, 'a> {
     pub(super) fn new(fields: &'f Fields<'a>) -> Self {
+        let mut known = Field::Op.bit();
+        known.add(Field::T.bit());
         Self {
             fields,
-            known: Field::Op.bit() | Field::T.bit(),
+            known,
             missing: false,
             bad: false,
+        }
+    }
+
+    /// The form of an object inside a command, which knows neither operation nor time.
+    pub(super) fn nested(fields: &'f Fields<'a>) -> Self {
+        Self {
+            known: FieldSet::EMPTY,
+            ..Self::new(fields)
         }
     }
 
@@ -174,7 +232,7 @@ impl<'f, 'a> Form<'f, 'a> {
     pub(super) fn verdict(&self) -> Result<(), RejectReason> {
         if self.missing {
             Err(RejectReason::MissingField)
-        } else if self.bad || self.fields.bad || self.fields.present & !self.known != 0 {
+        } else if self.bad || self.fields.bad || self.fields.present.has_beyond(self.known) {
             Err(RejectReason::BadField)
         } else {
             Ok(())
@@ -251,13 +309,23 @@ impl<'f, 'a> Form<'f, 'a> {
         })
     }
 
+    /// An object.
+    pub(super) fn object(&mut self, field: Field) -> Option<Fields<'a>> {
+        self.value(field, Fields::parse)
+    }
+
+    /// The field is known here whatever is in it, and read by somebody else.
+    pub(super) fn text(&mut self, field: Field) -> Option<&'a str> {
+        self.value(field, Some)
+    }
+
     /// A list, each element as its JSON text.
     pub(super) fn list(&mut self, field: Field) -> Option<Vec<&'a RawValue>> {
         self.value(field, |raw| serde_json::from_str(raw).ok())
     }
 
     fn value<T>(&mut self, field: Field, read: impl FnOnce(&'a str) -> Option<T>) -> Option<T> {
-        self.known |= field.bit();
+        self.known.add(field.bit());
         let value = read(self.fields.raw(field)?);
         self.bad |= value.is_none();
         value

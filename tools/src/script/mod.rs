@@ -9,10 +9,12 @@
 
 pub mod accounts;
 mod command;
+mod contracts;
 mod fields;
 mod parse;
 mod resolve;
 
 pub use command::{BadLine, Op, ScriptCommand, ScriptLine, ScriptQuote, Text};
+pub use contracts::ScriptContract;
 pub use parse::parse_line;
 pub use resolve::Resolver;

@@ -3,13 +3,14 @@
 use serde_json::value::RawValue;
 use tessera_types::contract::{Instrument, MatchAlgo, Name, Phase, VolatilityGuard};
 use tessera_types::{
-    AccountId, Cancel, ClOrdId, ClientHeader, ExecInst, InstrumentId, NewOrder, OrdType,
+    AccountId, Backing, Cancel, ClOrdId, ClientHeader, ExecInst, InstrumentId, NewOrder, OrdType,
     OrderTarget, Price, Qty, QuoteEntry, Reduce, RejectReason, Replace, Restart, SelfMatch, Side,
     TimeInForce, Timestamp,
 };
 
 use super::accounts;
-use super::command::{BadLine, Op, ScriptCommand, ScriptLine, ScriptQuote};
+use super::command::{BadLine, Op, ScriptCommand, ScriptLine, ScriptQuote, Text};
+use super::contracts::{self, ScriptContract};
 use super::fields::{Field, Fields, Form, integer, string};
 
 /// Reads one line, with or without its line break. Nothing for an empty line or a comment.
@@ -69,6 +70,20 @@ pub fn parse_line(line: &[u8]) -> Result<Option<ScriptLine<'_>>, BadLine> {
         })),
         Op::Reopen => Some(ScriptCommand::Reopen),
         Op::Depth => Some(depth(&mut form)),
+        Op::Catalog => Some(contract(contracts::catalog(&mut form))),
+        Op::Pool => Some(contract(contracts::pool(&mut form))),
+        Op::Attest => Some(contract(contracts::attest(&mut form))),
+        Op::Limit => Some(contract(contracts::limit(&mut form))),
+        Op::Sub => Some(contract(contracts::sub(&mut form))),
+        Op::Block => Some(contract(contracts::block(&mut form))),
+        Op::Carve => Some(contract(contracts::carve(&mut form))),
+        Op::Rfq => Some(contract(contracts::rfq(&mut form))),
+        Op::Quote => Some(contract(contracts::quote(&mut form))),
+        Op::Award => Some(contract(contracts::award(&mut form))),
+        Op::Preempt => Some(contract(contracts::preempt(&mut form))),
+        Op::Pools => Some(contract(contracts::pools(&mut form))),
+        Op::GangDepth => Some(contract(contracts::gang_depth(&mut form))),
+        Op::Leases => Some(contract(contracts::leases(&mut form))),
         Op::Orders => Some(ScriptCommand::Orders {
             party: form.name(Field::Party),
             instrument: form.name(Field::Instrument),
@@ -129,7 +144,14 @@ fn instrument<'a>(form: &mut Form<'_, 'a>) -> Option<ScriptCommand<'a>> {
     let guard = form.uint(Field::ViBand, 1).zip(form.uint(Field::ViNs, 1));
     instrument.volatility = guard.map(|(band, length_ns)| VolatilityGuard { band, length_ns });
     instrument.indicative = form.flag(Field::Indicative);
+    if contracts::is_contract(form) {
+        return Some(contract(contracts::contract(form, instrument)));
+    }
     Some(ScriptCommand::Instrument(Box::new(instrument)))
+}
+
+fn contract(command: ScriptContract<'_>) -> ScriptCommand<'_> {
+    ScriptCommand::Contract(Box::new(command))
 }
 
 fn new<'a>(form: &mut Form<'_, 'a>) -> ScriptCommand<'a> {
@@ -184,13 +206,17 @@ fn new<'a>(form: &mut Form<'_, 'a>) -> ScriptCommand<'a> {
     }
     let stop = form.price(Field::Stop).map(Price::ticks);
     let trail = form.int(Field::Trail, 1);
+    let side = side(form).unwrap_or(Side::Buy);
+    let (pool, backing) = backing(form);
+    form.refuse_if(side == Side::Buy && (form.has(Field::Pool) || form.has(Field::Lease)));
     ScriptCommand::New {
         party: form.name(Field::Party).unwrap_or_default(),
         instrument: form.name(Field::Instrument),
+        pool,
         order: NewOrder {
             header: header(id(form, Field::Id)),
             instrument: InstrumentId::new(0),
-            side: side(form).unwrap_or(Side::Buy),
+            side,
             ord_type,
             time_in_force,
             self_match: form
@@ -204,7 +230,7 @@ fn new<'a>(form: &mut Form<'_, 'a>) -> ScriptCommand<'a> {
             trigger: stop.or(trail).unwrap_or(0),
             expire: Timestamp::from_nanos(form.uint(Field::Expire, 0).unwrap_or(0)),
             budget,
-            backing: tessera_types::Backing::NOTHING,
+            backing,
         },
     }
 }
@@ -289,6 +315,8 @@ fn quote<'a>(raw: &'a RawValue) -> Option<ScriptQuote<'a>> {
         Field::AskId,
         Field::AskPrice,
         Field::AskQty,
+        Field::Pool,
+        Field::Lease,
     ]) {
         return None;
     }
@@ -298,8 +326,10 @@ fn quote<'a>(raw: &'a RawValue) -> Option<ScriptQuote<'a>> {
         quote_side(&mut form, Field::BidId, Field::BidPrice, Field::BidQty);
     let (ask_id, ask_price, ask_qty) =
         quote_side(&mut form, Field::AskId, Field::AskPrice, Field::AskQty);
+    let (pool, backing) = backing(&mut form);
     Some(ScriptQuote {
         instrument,
+        pool,
         entry: QuoteEntry {
             instrument: InstrumentId::new(0),
             refused: form.verdict().err(),
@@ -309,9 +339,16 @@ fn quote<'a>(raw: &'a RawValue) -> Option<ScriptQuote<'a>> {
             ask_id,
             ask_price,
             ask_qty,
-            backing: tessera_types::Backing::NOTHING,
+            backing,
         },
     })
+}
+
+/// What stands behind an ask: a pool by its name, or a lease by its number; not both.
+fn backing<'a>(form: &mut Form<'_, 'a>) -> (Option<Text<'a>>, Backing) {
+    form.refuse_if(form.has(Field::Pool) && form.has(Field::Lease));
+    let lease = contracts::lease(form).map_or(Backing::NOTHING, Backing::lease);
+    (form.name(Field::Pool), lease)
 }
 
 /// A side that names a quantity above zero needs its id and its price.

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use tessera_types::{
-    AccountAction, AccountCommand, AccountId, ClientHeader, Command, InstrumentId, ListInstrument,
-    MassCancel, MassQuote, QuoteEntry, RejectReason, Reopen, RiskParams, Scope, SetPhase,
+    AccountAction, AccountCommand, AccountId, Backing, ClientHeader, Command, InstrumentId,
+    ListInstrument, MassCancel, MassQuote, PoolId, QuoteEntry, RejectReason, Reopen, RiskParams,
+    Scope, SetPhase,
 };
 
 use super::command::{ScriptCommand, ScriptQuote};
+use super::contracts::ContractNames;
 
 /// Knows the parties and instruments that a script has named so far.
 ///
@@ -22,6 +24,7 @@ pub struct Resolver {
     /// JSON text of each instrument's name, by instrument number.
     listed: Vec<String>,
     default_instrument: Option<InstrumentId>,
+    pub(super) contracts: ContractNames,
 }
 
 impl Resolver {
@@ -69,6 +72,22 @@ impl Resolver {
         self.instruments.clear();
         self.listed.clear();
         self.default_instrument = None;
+    }
+
+    /// Notes the number that a pool has.
+    pub fn note_pool(&mut self, name: &str, pool: PoolId) {
+        self.contracts.note_pool(name, pool);
+    }
+
+    /// The name of a pool as JSON text, empty quotes for one that no name stands for.
+    #[must_use]
+    pub fn pool_json(&self, pool: PoolId) -> &str {
+        self.contracts.pool_json(pool)
+    }
+
+    /// Notes that the exchange has taken the catalogue resolved last.
+    pub fn note_catalogue(&mut self) {
+        self.contracts.note_catalogue();
     }
 
     /// The instrument that stands for one left out.
@@ -124,8 +143,12 @@ impl Resolver {
             ScriptCommand::New {
                 party,
                 instrument,
+                pool,
                 mut order,
             } => {
+                if let Some(pool) = pool {
+                    order.backing = Backing::pool(self.contracts.pool(&pool));
+                }
                 order.instrument = self.instrument(instrument.as_deref())?;
                 order.header.account = self.account(&party);
                 Command::NewOrder(order)
@@ -185,6 +208,7 @@ impl Resolver {
                 phase,
                 ref_price,
             }),
+            ScriptCommand::Contract(command) => return self.resolve_contract(*command),
             ScriptCommand::Restart(restart) => Command::Restart(restart),
             ScriptCommand::Reopen => Command::Reopen(Reopen),
             ScriptCommand::Account {
@@ -241,6 +265,9 @@ impl Resolver {
     /// An entry whose instrument is unknown is refused alone.
     fn entry(&self, quote: &ScriptQuote<'_>) -> QuoteEntry {
         let mut entry = quote.entry;
+        if let Some(pool) = &quote.pool {
+            entry.backing = Backing::pool(self.contracts.pool(pool));
+        }
         if entry.refused.is_none() {
             match self.instrument(quote.instrument.as_deref()) {
                 Ok(instrument) => entry.instrument = instrument,

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use tessera_engine::Exchange;
-use tessera_types::{AccountId, ClOrdId, Command, Event, InstrumentId, OrderTarget, Seq};
+use tessera_types::{
+    AccountId, ClOrdId, Command, ContractEvent, Event, InstrumentId, OrderTarget, PoolId, Seq,
+};
 
 use super::render::{Context, Names, Printer};
 
@@ -45,11 +47,8 @@ impl EventLines {
             new_id,
             quoting: matches!(command, Command::MassQuote(_)),
         };
-        for event in events {
-            if !matches!(event, Event::Level { .. }) {
-                self.printer.event(out, event, context);
-            }
-        }
+        let events: Vec<&Event> = events.iter().collect();
+        self.printer.events(out, &events, false, context);
     }
 }
 
@@ -58,6 +57,7 @@ impl EventLines {
 struct JournalNames {
     instruments: Vec<String>,
     parties: HashMap<AccountId, String>,
+    pools: Vec<String>,
 }
 
 impl JournalNames {
@@ -77,6 +77,20 @@ impl JournalNames {
                         .entry(account)
                         .or_insert_with(|| format!("\"{account}\""));
                 }
+                Event::Contract(ContractEvent::PoolDeclared { pool, account, .. }) => {
+                    let name = exchange.pool_name(*pool).map_or("", |name| name.as_str());
+                    self.pools.push(serde_json::Value::from(name).to_string());
+                    let account = *account;
+                    self.parties
+                        .entry(account)
+                        .or_insert_with(|| format!("\"{account}\""));
+                }
+                Event::Contract(ContractEvent::LimitSet { account, .. }) => {
+                    let account = *account;
+                    self.parties
+                        .entry(account)
+                        .or_insert_with(|| format!("\"{account}\""));
+                }
                 _ => {}
             }
         }
@@ -92,5 +106,11 @@ impl Names for JournalNames {
 
     fn party_json(&self, account: AccountId) -> &str {
         self.parties.get(&account).map_or("\"\"", String::as_str)
+    }
+
+    fn pool_json(&self, pool: PoolId) -> &str {
+        self.pools
+            .get(pool.get() as usize)
+            .map_or("\"\"", String::as_str)
     }
 }

@@ -1,5 +1,6 @@
 //! `tessera sim`: runs an order script, without a network, a journal or a clock.
 
+mod contracts;
 mod lines;
 mod render;
 mod render_accounts;

@@ -4,9 +4,10 @@ use std::fmt::{Display, Write as _};
 
 use tessera_engine::{DepthLevel, OrderState, OrderView};
 use tessera_types::{
-    AccountId, ClOrdId, CommandKind, Event, InstrumentId, PhaseCause, RejectReason,
+    AccountId, ClOrdId, CommandKind, Event, InstrumentId, PhaseCause, PoolId, RejectReason,
 };
 
+use super::contracts::with_lease;
 use crate::script::Resolver;
 
 /// Writes event lines and numbers them.
@@ -22,6 +23,7 @@ pub(super) struct Printer {
 pub(super) trait Names: std::fmt::Debug {
     fn instrument_json(&self, id: InstrumentId) -> &str;
     fn party_json(&self, account: AccountId) -> &str;
+    fn pool_json(&self, pool: PoolId) -> &str;
 }
 
 impl Names for Resolver {
@@ -31,6 +33,10 @@ impl Names for Resolver {
 
     fn party_json(&self, account: AccountId) -> &str {
         Self::party_json(self, account)
+    }
+
+    fn pool_json(&self, pool: PoolId) -> &str {
+        Self::pool_json(self, pool)
     }
 }
 
@@ -47,8 +53,24 @@ pub(super) struct Context<'a> {
 }
 
 impl Printer {
-    /// Prints one event of the engine. Events that no script can cause print nothing.
-    pub(super) fn event(&mut self, out: &mut String, event: &Event, context: Context<'_>) {
+    /// Prints events of the engine, except level events unless `levels`.
+    pub(super) fn events(
+        &mut self,
+        out: &mut String,
+        events: &[&Event],
+        levels: bool,
+        context: Context<'_>,
+    ) {
+        for (at, event) in events.iter().enumerate() {
+            if levels || !matches!(event, Event::Level { .. }) {
+                self.event(out, event, &events[at + 1..], context);
+            }
+        }
+    }
+
+    /// Prints one event of the engine. Events that no script can cause print nothing. `rest`: those
+    /// behind it, as some tell one thing together.
+    fn event(&mut self, out: &mut String, event: &Event, rest: &[&Event], context: Context<'_>) {
         let names = context.names;
         match *event {
             Event::InstrumentListed { instrument, .. } => self
@@ -68,7 +90,11 @@ impl Printer {
                     CommandKind::MassQuote => Some(cl_ord_id).filter(|id| id.get() != 0),
                     _ => context.id,
                 };
-                return self.rejected(out, Some(kind.as_str()), reason, id);
+                let op = match kind {
+                    CommandKind::Catalogue => "catalog",
+                    kind => kind.as_str(),
+                };
+                return self.rejected(out, Some(op), reason, id);
             }
             Event::Trade {
                 instrument,
@@ -80,16 +106,19 @@ impl Printer {
                 maker_leaves,
                 taker_leaves,
                 ..
-            } => self
-                .open(out, "fill")
-                .raw("instrument", names.instrument_json(instrument))
-                .num("maker", maker.cl_ord_id)
-                .num("taker", taker.cl_ord_id)
-                .num("price", price)
-                .num("qty", qty)
-                .word("aggressor", aggressor.as_str())
-                .num("maker_open", maker_leaves)
-                .num("taker_open", taker_leaves),
+            } => with_lease(
+                self.open(out, "fill")
+                    .raw("instrument", names.instrument_json(instrument))
+                    .num("maker", maker.cl_ord_id)
+                    .num("taker", taker.cl_ord_id)
+                    .num("price", price)
+                    .num("qty", qty)
+                    .word("aggressor", aggressor.as_str())
+                    .num("maker_open", maker_leaves)
+                    .num("taker_open", taker_leaves),
+                rest.first(),
+                names,
+            ),
             Event::OrderCanceled {
                 party, qty, reason, ..
             } => self
@@ -101,6 +130,7 @@ impl Printer {
                 party,
                 leaves,
                 self_match,
+                inventory,
                 ..
             } => {
                 let line = self
@@ -109,6 +139,8 @@ impl Printer {
                     .num("open", leaves);
                 if self_match {
                     line.word("reason", "stp")
+                } else if inventory {
+                    line.word("reason", "inventory")
                 } else {
                     line
                 }
@@ -162,7 +194,7 @@ impl Printer {
                     .open(out, "phase")
                     .raw("instrument", names.instrument_json(instrument))
                     .word("phase", phase.as_str());
-                if cause != PhaseCause::Request {
+                if cause == PhaseCause::Volatility {
                     line = line.word("reason", cause.as_str());
                 }
                 match until {
@@ -204,10 +236,11 @@ impl Printer {
                 .num("qty", qty)
                 .num("orders", orders),
             Event::Account(ref event) => return self.account_event(out, event, names),
-            Event::Contract(_)
-            | Event::CatalogueSet { .. }
-            | Event::SessionStarted { .. }
-            | Event::SessionFenced { .. } => return,
+            Event::CatalogueSet { version, .. } => {
+                self.open(out, "catalog").num("version", version)
+            }
+            Event::Contract(ref event) => return self.contract_event(out, event, rest, context),
+            Event::SessionStarted { .. } | Event::SessionFenced { .. } => return,
         }
         .close();
     }

@@ -3,12 +3,14 @@
 use tessera_engine::{EngineConfig, Exchange};
 use tessera_types::contract::{Instrument, Name};
 use tessera_types::{
-    AdvanceTime, ClOrdId, ClientHeader, Command, Event, ListInstrument, OrderTarget, RejectReason,
-    Seq, Sequenced, Timestamp,
+    AdvanceTime, ClOrdId, ClientHeader, Command, ContractEvent, Event, ListInstrument, OrderTarget,
+    RejectReason, Seq, Sequenced, Timestamp,
 };
 
 use super::render::{Context, Printer};
-use crate::script::{BadLine, Op, Resolver, ScriptCommand, ScriptLine, Text, parse_line};
+use crate::script::{
+    BadLine, Op, Resolver, ScriptCommand, ScriptContract, ScriptLine, Text, parse_line,
+};
 
 /// Runs a script against an exchange of its own. No I/O: lines come in, event lines go out.
 #[derive(Debug)]
@@ -130,6 +132,12 @@ impl Runner {
                 self.answer(time, out, None, |_, _| {});
                 Outcome::Fine
             }
+            ScriptCommand::Contract(question) if question.asks() => {
+                self.answer(time, out, None, |this, out| {
+                    this.contract_question(&question, out)
+                });
+                Outcome::Fine
+            }
             command => self.execute(time, op, id, command, implicit, out),
         }
     }
@@ -155,26 +163,17 @@ impl Runner {
             }
         };
         let new_id = matches!(&command, Command::Replace(replace) if replace.new_id.is_some());
-        let listing = match &command {
-            Command::ListInstrument(list) => Some(list.instrument.name),
-            _ => None,
-        };
         self.clock = time.unwrap_or(self.clock);
         self.apply(command);
-        if let Some(name) = listing {
-            self.note_listing(&name);
-        }
+        self.note_names();
         let context = Context {
             names: &self.names,
             id,
             new_id,
             quoting: op == Op::MassQuote,
         };
-        for event in &self.events {
-            if self.levels || !matches!(event, Event::Level { .. }) {
-                self.printer.event(out, event, context);
-            }
-        }
+        let events: Vec<&Event> = self.events.iter().collect();
+        self.printer.events(out, &events, self.levels, context);
         // With accounts there is more to an exchange than its instruments, so it is not begun anew.
         if implicit && refused(&self.events) && self.exchange.risk_params().is_none() {
             self.forget_implicit();
@@ -218,9 +217,7 @@ impl Runner {
             new_id: false,
             quoting: false,
         };
-        for event in events {
-            self.printer.event(out, event, context);
-        }
+        self.printer.events(out, events, true, context);
     }
 
     fn depth(&mut self, name: Option<&Text<'_>>, levels: Option<usize>, out: &mut String) {
@@ -258,8 +255,60 @@ impl Runner {
             .filter(|order| instrument.is_none_or(|instrument| order.instrument == instrument))
             .collect();
         orders.sort_unstable_by_key(|order| order.cl_ord_id);
+        let groups = self.exchange.group_orders();
+        let groups = groups
+            .filter(|group| account.is_none_or(|account| group.account == account))
+            .filter(|group| instrument.is_none() || group.instrument == instrument);
+        let mut groups: Vec<_> = groups.collect();
+        groups.sort_unstable_by_key(|group| group.cl_ord_id);
+        let mut groups = groups.iter().peekable();
         for order in &orders {
+            while let Some(group) = groups.next_if(|group| group.cl_ord_id < order.cl_ord_id) {
+                self.printer.group(out, &self.names, group);
+            }
             self.printer.order(out, &self.names, order);
+        }
+        for group in groups {
+            self.printer.group(out, &self.names, group);
+        }
+    }
+
+    /// Answers a question about contracts.
+    fn contract_question(&mut self, question: &ScriptContract<'_>, out: &mut String) {
+        let op = Some(question.op().as_str());
+        let named = |this: &Self, name: &Option<Text<'_>>| this.names.instrument(name.as_deref());
+        let done = match question {
+            ScriptContract::Pools { instrument } => named(self, instrument).map(|instrument| {
+                for free in self.exchange.pools_free(instrument) {
+                    self.printer.pool_free(out, &self.names, instrument, &free);
+                }
+            }),
+            ScriptContract::GangDepth { instrument, level } => {
+                named(self, instrument).map(|instrument| {
+                    let sizes = self.exchange.gang_depth(instrument, *level);
+                    let level = level.as_str();
+                    self.printer
+                        .gang_depth(out, &self.names, instrument, level, &sizes);
+                })
+            }
+            ScriptContract::Leases { party, instrument } => {
+                let account = party.as_ref().map(|party| self.names.account(party));
+                self.names
+                    .instrument_filter(instrument.as_deref())
+                    .map(|instrument| {
+                        for lease in self.exchange.leases() {
+                            let held = account.is_none_or(|account| lease.account == account);
+                            let here = instrument.is_none_or(|id| lease.instrument == id);
+                            if held && here {
+                                self.printer.lease(out, &self.names, &lease);
+                            }
+                        }
+                    })
+            }
+            _ => Ok(()),
+        };
+        if let Err(reason) = done {
+            self.printer.rejected(out, op, reason, None);
         }
     }
 
@@ -288,10 +337,22 @@ impl Runner {
         }
     }
 
-    fn note_listing(&mut self, name: &Name) {
+    /// Notes what the events have given numbers to.
+    fn note_names(&mut self) {
         for event in &self.events {
-            if let Event::InstrumentListed { instrument, .. } = event {
-                self.names.list(name.as_str(), *instrument);
+            match event {
+                Event::InstrumentListed { instrument, .. } => {
+                    if let Some((listed, _)) = self.exchange.instrument(*instrument) {
+                        self.names.list(listed.name.as_str(), *instrument);
+                    }
+                }
+                Event::CatalogueSet { .. } => self.names.note_catalogue(),
+                Event::Contract(ContractEvent::PoolDeclared { pool, .. }) => {
+                    if let Some(name) = self.exchange.pool_name(*pool) {
+                        self.names.note_pool(name.as_str(), *pool);
+                    }
+                }
+                _ => {}
             }
         }
     }
@@ -304,7 +365,7 @@ impl Runner {
             header: ClientHeader::default(),
             instrument: Instrument::plain(name),
         })));
-        self.note_listing(&name);
+        self.note_names();
     }
 
     /// Takes the implicit instrument back, because the command that needed it was refused and a
@@ -355,6 +416,7 @@ fn id_of(command: &ScriptCommand<'_>) -> Option<ClOrdId> {
         ScriptCommand::Cancel { cancel, .. } => cancel.target,
         ScriptCommand::Reduce { reduce, .. } => reduce.target,
         ScriptCommand::Replace { replace, .. } => replace.target,
+        ScriptCommand::Contract(command) => return command.id(),
         _ => return None,
     };
     match target {
