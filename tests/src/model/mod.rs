@@ -217,6 +217,7 @@ impl Model {
                 party,
                 instrument,
                 order,
+                ..
             } => {
                 let instrument = self.instrument(instrument.as_deref()).map_err(word)?;
                 self.new_order(&party, instrument, &order, false, &Named::default())?;
@@ -324,7 +325,10 @@ impl Model {
                 self.print_depth(instrument, levels.unwrap_or(usize::MAX));
                 Ok(())
             }
-            ScriptCommand::Account { .. } | ScriptCommand::Risk(_) | ScriptCommand::Accounts => {
+            ScriptCommand::Account { .. }
+            | ScriptCommand::Risk(_)
+            | ScriptCommand::Accounts
+            | ScriptCommand::Contract(_) => {
                 panic!("accounts have a model of their own, in engine/tests/it/accounts.rs")
             }
             ScriptCommand::Orders { party, instrument } => {
