@@ -682,6 +682,17 @@ impl Link {
                     Err(reason) => self.refuse(state, 0, template, id, reason),
                 }
             }
+            Control::Command(request) => {
+                let (template, id) = (Template::AdminCommand, request.cl_ord_id);
+                let command = self
+                    .origin(at)
+                    .ok_or(RejectReason::UnknownSession)
+                    .and_then(|origin| request.command(origin));
+                match command {
+                    Ok(command) => self.submit(state, 0, template, id, command, stalled),
+                    Err(reason) => self.refuse(state, 0, template, id, reason),
+                }
+            }
             Control::Phase(change) => {
                 let (template, id) = (Template::AdminPhase, change.cl_ord_id);
                 match self.origin(at) {

@@ -1,5 +1,7 @@
 //! `tessera admin`: operating the exchange. Every change is journaled before it is answered.
 
+pub(crate) mod accounts;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,6 +15,7 @@ use tessera_proto::message::SecurityDefinition;
 use tessera_types::contract::{ContractTerms, Instrument, Name, Partition, Phase};
 use tessera_types::{Command, Price, Qty, Timestamp};
 
+use self::accounts::{AccountVerb, KillArgs, LimitArgs, MarginArgs, RiskVerb};
 use crate::catalogue;
 use crate::client_args::{ClientArgs, Instruments, VerbError, block_on, client, print};
 use crate::trade::request::word;
@@ -29,6 +32,11 @@ Examples:
   tessera admin phase SPOT halt
   tessera admin phase SPOT auction --ref-price 500
   tessera admin catalogue check my-catalogue.toml
+  tessera admin account deposit 7 5000000000
+  tessera admin account open 7 --margined
+  tessera admin limits --account 7 --collar-bps 500 --max-qty 1000
+  tessera admin risk load set.json
+  tessera admin kill --account 7 on
 
 Exit status: 0 done, 1 the exchange refused or went away, 2 usage or a wrong catalogue file."
 )]
@@ -50,6 +58,18 @@ enum Action {
     /// Look at catalogue files; asks no exchange
     #[command(subcommand)]
     Catalogue(CatalogueAction),
+    /// Keep an account, pay in or out, set its credit
+    #[command(subcommand)]
+    Account(AccountVerb),
+    /// Set every pre-trade limit of an account or a session
+    Limits(LimitArgs),
+    /// Put the kill switch of an account or a session on or off
+    Kill(KillArgs),
+    /// Say how positions in an instrument are margined
+    Margin(MarginArgs),
+    /// Put risk parameters in force
+    #[command(subcommand)]
+    Risk(RiskVerb),
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -215,8 +235,18 @@ async fn admin(args: Args) -> Result<ExitCode, VerbError> {
         Action::Instrument(InstrumentAction::Add(add)) => Some(add.instrument()?),
         _ => None,
     };
+    let set = match &args.action {
+        Action::Risk(RiskVerb::Load {
+            file,
+            step_limit_bps,
+        }) => Some(accounts::set_commands(file, *step_limit_bps)?),
+        _ => None,
+    };
     let mut session = client.admin(args.client.session_or(SESSION)).await?;
-    let result = act(&args, add, &mut session).await;
+    let result = match &args.action {
+        Action::Risk(verb) => accounts::on_risk(verb, set, args.client.json, &mut session).await,
+        _ => act(&args, add, &mut session).await,
+    };
     let logout = session.logout().await;
     client.wait_idle().await;
     result?;
@@ -231,6 +261,11 @@ async fn act(
 ) -> Result<(), VerbError> {
     let json = args.client.json;
     match &args.action {
+        Action::Account(verb) => accounts::on_account(verb, json, session).await,
+        Action::Limits(limits) => accounts::on_limits(limits, json, session).await,
+        Action::Kill(kill) => accounts::on_kill(kill, json, session).await,
+        Action::Margin(margin) => accounts::on_margin(margin, json, session).await,
+        Action::Risk(verb) => accounts::on_risk(verb, None, json, session).await,
         Action::Instrument(InstrumentAction::List) => {
             let instruments = Instruments::new(session.instruments().await?);
             for definition in instruments.all() {

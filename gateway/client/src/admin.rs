@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tessera_proto::TextError;
 use tessera_proto::message::{
-    AdminInstrument, AdminPhase, AdminReply, Body, Message, SecurityDefinition,
+    AdminCommand, AdminInstrument, AdminPhase, AdminReply, Body, Message, SecurityDefinition,
 };
 use tessera_proto::session::ClientError;
-use tessera_types::{ClOrdId, Instrument, InstrumentId, Phase, Price, RejectReason, Seq};
+use tessera_types::{ClOrdId, Command, Instrument, InstrumentId, Phase, Price, RejectReason, Seq};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
@@ -41,6 +41,9 @@ pub enum AdminError {
     /// The exchange refused it.
     #[error("the exchange refused the command: {0}")]
     Refused(RejectReason),
+    /// A command of another kind, or one that is too long.
+    #[error("the admin protocol does not carry this command")]
+    NotCarried,
     /// A name that the protocol cannot carry.
     #[error(transparent)]
     Name(#[from] TextError),
@@ -97,6 +100,16 @@ impl AdminSession {
             has_ref_price: ref_price.is_some(),
             ref_price: ref_price.unwrap_or(Price::ZERO),
         };
+        self.ask(id, &message).await
+    }
+
+    /// Asks something about accounts, limits or risk parameters.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn command(&mut self, command: &Command) -> Result<AdminDone, AdminError> {
+        let id = self.next_id();
+        let message = AdminCommand::new(id, command).map_err(|_| AdminError::NotCarried)?;
         self.ask(id, &message).await
     }
 

@@ -7,7 +7,7 @@ use tessera_types::{
     Aggressor, Cancel, ClOrdId, ClientHeader, Command, CommandKind, ContractTerms, Event,
     EventRecord, ExecInst, Generation, Instrument, InstrumentId, ListInstrument, MassCancel, Name,
     NewOrder, OrdType, OrderTarget, Partition, Party, Phase, Price, Qty, Reduce, RejectReason,
-    Replace, Requester, ServerSeq, SessionId, SetPhase, Side, Timestamp,
+    Replace, Requester, ServerSeq, SessionId, SetPhase, Side, Timestamp, wire,
 };
 
 use crate::codes::{
@@ -17,9 +17,9 @@ use crate::codes::{
 use crate::field::{Lots, Text, TextError, TooManyLots};
 use crate::header::Flags;
 use crate::message::{
-    AdminInstrument, AdminPhase, AdminReply, Body, CancelReject, CancelReplace, Changes,
-    ExecInstBits, ExecutionReport, MassAction, MassActionReport, NO_INSTRUMENT, NewOrderSingle,
-    SecurityDefinition,
+    AdminCommand, AdminInstrument, AdminPhase, AdminReply, Body, CancelReject, CancelReplace,
+    Changes, ExecInstBits, ExecutionReport, MassAction, MassActionReport, NO_INSTRUMENT,
+    NewOrderSingle, PayloadPart, SecurityDefinition,
 };
 use crate::session::Request;
 
@@ -688,6 +688,62 @@ impl AdminPhase {
     }
 }
 
+impl AdminCommand {
+    /// The message that asks for this command; whose header does not travel.
+    ///
+    /// # Errors
+    /// [`wire::EncodeError`] when the command is none of those that travel so.
+    pub fn new(cl_ord_id: ClOrdId, command: &Command) -> Result<Self, wire::EncodeError> {
+        let mut bytes = Vec::with_capacity(960);
+        let record_type = wire::encode_command(command, Timestamp::ZERO, &mut bytes)?;
+        let travels = matches!(command, Command::Account(_) | Command::RiskParams(_));
+        let payload_len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+        let mut parts = Vec::with_capacity(bytes.len().div_ceil(8));
+        for chunk in bytes.chunks(8) {
+            let mut part = PayloadPart { bytes: [0; 8] };
+            part.bytes[..chunk.len()].copy_from_slice(chunk);
+            parts.push(part);
+        }
+        if !travels || parts.len() > Self::MAX_PARTS {
+            return Err(wire::EncodeError::TooLarge(bytes.len()));
+        }
+        Ok(Self {
+            cl_ord_id,
+            record_type,
+            payload_len,
+            parts,
+        })
+    }
+
+    /// The command that this message is.
+    ///
+    /// # Errors
+    /// [`RejectReason::BadField`] when the bytes are no command about accounts or risk parameters.
+    pub fn command(&self, origin: Origin) -> Result<Command, RejectReason> {
+        let payload = self.parts.iter().map(|part| part.bytes);
+        let payload: Vec<u8> = payload.flatten().collect();
+        let len = usize::from(self.payload_len);
+        let (payload, padding) = payload
+            .split_at_checked(len)
+            .ok_or(RejectReason::BadField)?;
+        if padding.len() >= 8 || padding.iter().any(|&byte| byte != 0) {
+            return Err(RejectReason::BadField);
+        }
+        let header = origin.header(tessera_types::AccountId::new(0), self.cl_ord_id);
+        match wire::decode_command(self.record_type, Timestamp::ZERO, payload) {
+            Ok(Command::Account(mut request)) => {
+                request.header = header;
+                Ok(Command::Account(request))
+            }
+            Ok(Command::RiskParams(mut request)) => {
+                request.header = header;
+                Ok(Command::RiskParams(request))
+            }
+            Ok(_) | Err(_) => Err(RejectReason::BadField),
+        }
+    }
+}
+
 const fn kind(instrument: &Instrument) -> InstrumentKind {
     if instrument.terms.is_some() {
         InstrumentKind::Compute
@@ -1106,6 +1162,36 @@ mod tests {
     }
 
     #[test]
+    fn a_command_about_accounts_travels_as_the_journal_has_it() {
+        use tessera_types::{AccountAction, AccountCommand, AccountId, CashMove};
+        let command = |header| {
+            Command::Account(Box::new(AccountCommand {
+                header,
+                action: AccountAction::Move {
+                    account: AccountId::new(7),
+                    movement: CashMove::Deposit,
+                    amount: 5,
+                },
+            }))
+        };
+        let id = ClOrdId::new(9);
+        let message = AdminCommand::new(id, &command(ClientHeader::default())).unwrap();
+        let header = ORIGIN.header(AccountId::new(0), id);
+        assert_eq!(message.command(ORIGIN), Ok(command(header)));
+        let mut longer = message.clone();
+        longer.parts.push(PayloadPart { bytes: [0; 8] });
+        let mut padded = message.clone();
+        padded.parts.last_mut().unwrap().bytes[7] = 1;
+        let mut order = message.clone();
+        order.record_type = wire::kind::CANCEL;
+        for bad in [longer, padded, order] {
+            assert_eq!(bad.command(ORIGIN), Err(RejectReason::BadField));
+        }
+        let time = Command::AdvanceTime(tessera_types::AdvanceTime);
+        assert!(AdminCommand::new(id, &time).is_err());
+    }
+
+    #[test]
     fn a_rejection_goes_to_the_message_of_its_request() {
         let rejected = |kind, place: Option<(u32, Side)>| {
             let told = told(Event::Rejected {
@@ -1138,7 +1224,11 @@ mod tests {
             }
             let reason = match rejected(kind, None) {
                 Report::Execution(report) => {
-                    assert!(matches!(kind, CommandKind::New | CommandKind::MassQuote));
+                    let orders = [CommandKind::New, CommandKind::MassQuote];
+                    assert!(
+                        orders.contains(&kind) || (13..50).contains(&kind.code()),
+                        "{kind}"
+                    );
                     assert_eq!(
                         (report.exec_type, report.ord_rej_reason),
                         (ExecType::Rejected, 5)

@@ -23,7 +23,7 @@
 //! | M0 | client, bidi | Logon, LogonAck, Logout, Heartbeat, TestRequest, Reject, MDRequest, MDReject, ChannelHeartbeat, SecurityListRequest |
 //! | channel | server, uni, one per channel | L2Update, Trade, Status, SecurityDefinition, BookChecksum, EndOfEvent; header seq = the channel's number |
 //! | snapshot | server, uni, one per (instrument, request) | Snapshot …, the last with `LAST_IN_BATCH`, FIN |
-//! | A0 | client, bidi | Logon, LogonAck, Logout, Heartbeat, TestRequest, Reject, BusinessReject, AdminInstrument, AdminPhase, AdminReply, SecurityListRequest |
+//! | A0 | client, bidi | Logon, LogonAck, Logout, Heartbeat, TestRequest, Reject, BusinessReject, AdminInstrument, AdminPhase, AdminCommand, AdminReply, SecurityListRequest |
 //!
 //! A channel's stream carries the whole channel: a subscription to one instrument chooses which
 //! snapshots are sent, so that the channel's numbers stay without gaps and a frame is encoded once for
@@ -429,6 +429,8 @@ templates! {
     AdminPhase = 101, "", Client;
     /// An admin command is durable, or refused.
     AdminReply = 102, "", Server;
+    /// Ask something about accounts, limits or risk parameters.
+    AdminCommand = 103, "", Client;
 }
 
 impl Template {
@@ -1368,6 +1370,100 @@ record! {
         has_ref_price: bool = 20138,
         /// Reference of the uncross in ticks.
         ref_price: Price = 20139,
+    }
+}
+
+record! {
+    /// The fixed part of an admin command.
+    AdminCommandHead {
+        /// The request's id, above all before it in the session.
+        cl_ord_id: ClOrdId = 11,
+        /// The journal's record type, 80 to 111.
+        record_type: u8 = 20160,
+        /// Bytes of the payload that count; the rest of its last entry is zero.
+        payload_len: u16 = 20161,
+        /// How many entries follow.
+        count: u8 = 20162,
+    }
+}
+
+record! {
+    /// Eight bytes of a payload, as an entry of an admin command.
+    PayloadPart {
+        /// The bytes.
+        bytes: [u8; 8] = 20163,
+    }
+}
+
+/// Asks something about accounts, limits or risk parameters, in the bytes in which the journal keeps
+/// it; who asks is taken from the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminCommand {
+    /// The request's id, above all before it in the session.
+    pub cl_ord_id: ClOrdId,
+    /// The journal's record type.
+    pub record_type: u8,
+    /// Bytes of the payload that count.
+    pub payload_len: u16,
+    /// The payload, padded with zeros, at most [`MAX_PARTS`](Self::MAX_PARTS).
+    pub parts: Vec<PayloadPart>,
+}
+
+impl AdminCommand {
+    /// Most entries.
+    pub const MAX_PARTS: usize = 120;
+}
+
+impl Body for AdminCommand {
+    const TEMPLATE: Template = Template::AdminCommand;
+    const MIN_LEN: usize = AdminCommandHead::WIDTH;
+    const FIELDS: &'static [FieldSpec] = AdminCommandHead::FIELDS;
+    const GROUP: Option<Group> = Some(Group {
+        max: Self::MAX_PARTS,
+        fields: PayloadPart::FIELDS,
+    });
+
+    fn encode_body(&self, out: &mut Vec<u8>) {
+        debug_assert!(self.parts.len() <= Self::MAX_PARTS);
+        let parts = &self.parts[..self.parts.len().min(Self::MAX_PARTS)];
+        AdminCommandHead {
+            cl_ord_id: self.cl_ord_id,
+            record_type: self.record_type,
+            payload_len: self.payload_len,
+            count: u8::try_from(parts.len()).expect("at most MAX_PARTS"),
+        }
+        .write(out);
+        for part in parts {
+            part.write(out);
+        }
+    }
+
+    fn decode_body(body: &[u8], minor: u8) -> Result<Self, BodyError> {
+        let Some((head, rest)) = body.split_at_checked(AdminCommandHead::WIDTH) else {
+            return Err(BodyError::TooShort {
+                len: body.len(),
+                expected: AdminCommandHead::WIDTH,
+            });
+        };
+        let head = AdminCommandHead::read(head)?;
+        let count = usize::from(head.count);
+        let bytes = count * PayloadPart::WIDTH;
+        if count > Self::MAX_PARTS || rest.len() < bytes || (rest.len() > bytes && !newer(minor)) {
+            return Err(BodyError::Field {
+                tag: 20162,
+                problem: FieldProblem::GroupCount,
+            });
+        }
+        let parts = rest[..bytes]
+            .chunks_exact(PayloadPart::WIDTH)
+            .map(PayloadPart::read)
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            cl_ord_id: head.cl_ord_id,
+            record_type: head.record_type,
+            payload_len: head.payload_len,
+            parts,
+        })
     }
 }
 

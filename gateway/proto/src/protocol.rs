@@ -67,7 +67,7 @@ pub const fn client_may_send(protocol: Protocol, stream: Stream, template: Templ
             matches!(protocol, Protocol::OrderEntry)
         }
         (Stream::Control, T::MdRequest) => matches!(protocol, Protocol::MarketData),
-        (Stream::Control, T::AdminInstrument | T::AdminPhase) => {
+        (Stream::Control, T::AdminInstrument | T::AdminPhase | T::AdminCommand) => {
             matches!(protocol, Protocol::Admin)
         }
         (

@@ -81,6 +81,7 @@ const fn weight(template: Template) -> Weight {
         T::NewOrderSingle | T::CancelReplace | T::AdminInstrument | T::AdminPhase => {
             Weight::Ordinary(4)
         }
+        T::AdminCommand => Weight::Ordinary(1),
         T::MdRequest => Weight::Ordinary(8),
         T::SecurityListRequest => Weight::Ordinary(80),
         T::Cancel | T::Reduce | T::MassAction => Weight::Cancel(4),

@@ -49,13 +49,13 @@ pub(super) fn read<'a>(op: Op, form: &mut Form<'_, 'a>) -> Option<ScriptCommand<
             account(party, None, AccountAction::Kill { scope, on })
         }
         Op::Margin => margin(form)?,
-        Op::RiskBegin => ScriptCommand::Risk(RiskAction::Begin(begin(form))),
-        Op::RiskRow => ScriptCommand::Risk(RiskAction::Row(row(form)?)),
+        Op::RiskBegin => parameters(RiskAction::Begin(begin(form))),
+        Op::RiskRow => parameters(RiskAction::Row(row(form)?)),
         Op::RiskCommit => {
             for field in [Field::Version, Field::Rows, Field::TableHash] {
                 form.require(field);
             }
-            ScriptCommand::Risk(RiskAction::Commit(RiskCommit {
+            parameters(RiskAction::Commit(RiskCommit {
                 version: small(form, Field::Version),
                 rows: small(form, Field::Rows),
                 table_hash: hash(form, Field::TableHash),
@@ -64,7 +64,7 @@ pub(super) fn read<'a>(op: Op, form: &mut Form<'_, 'a>) -> Option<ScriptCommand<
         Op::RiskAge => {
             form.require(Field::MaxAgeNs);
             let max_age_ns = form.uint(Field::MaxAgeNs, 0).unwrap_or(0);
-            ScriptCommand::Risk(RiskAction::MaxAge { max_age_ns })
+            parameters(RiskAction::MaxAge { max_age_ns })
         }
         Op::Accounts => ScriptCommand::Accounts,
         _ => return None,
@@ -81,6 +81,10 @@ fn account<'a>(
         instrument,
         action,
     }
+}
+
+fn parameters<'a>(action: RiskAction) -> ScriptCommand<'a> {
+    ScriptCommand::Risk(Box::new(action))
 }
 
 fn of_party<'a>(form: &mut Form<'_, 'a>, action: AccountAction) -> ScriptCommand<'a> {

@@ -136,7 +136,7 @@ pub enum ScriptCommand<'a> {
         action: AccountAction,
     },
     /// A part of a set of risk parameters.
-    Risk(RiskAction),
+    Risk(Box<RiskAction>),
     /// Ask for the accounts.
     Accounts,
     /// Something about contracts.
@@ -351,7 +351,7 @@ impl ScriptCommand<'_> {
                 AccountAction::Kill { .. } => Op::Kill,
                 AccountAction::Margin { .. } => Op::Margin,
             },
-            Self::Risk(action) => match action {
+            Self::Risk(action) => match **action {
                 RiskAction::Begin(_) => Op::RiskBegin,
                 RiskAction::Row(_) => Op::RiskRow,
                 RiskAction::Commit(_) => Op::RiskCommit,

@@ -225,7 +225,7 @@ impl Resolver {
             }
             ScriptCommand::Risk(action) => Command::RiskParams(Box::new(RiskParams {
                 header: ClientHeader::default(),
-                action,
+                action: *action,
             })),
             ScriptCommand::Time
             | ScriptCommand::Depth { .. }

@@ -12,9 +12,9 @@ use crate::field::Text;
 use crate::framer::FrameError;
 use crate::header::{Flags, Header, MINOR};
 use crate::message::{
-    AdminInstrument, AdminPhase, Body, BodyError, BusinessReject, Cancel, CancelAllAfter,
-    CancelReplace, Heartbeat, KillSwitch, Logon, LogonAck, Logout, MassAction, MdRequest,
-    NewOrderSingle, Reduce, Reject, SecurityListRequest, Template, TestRequest,
+    AdminCommand, AdminInstrument, AdminPhase, Body, BodyError, BusinessReject, Cancel,
+    CancelAllAfter, CancelReplace, Heartbeat, KillSwitch, Logon, LogonAck, Logout, MassAction,
+    MdRequest, NewOrderSingle, Reduce, Reject, SecurityListRequest, Template, TestRequest,
 };
 use crate::protocol::{Protocol, Stream, client_may_send};
 use crate::session::state::{Input, State};
@@ -183,6 +183,8 @@ pub enum Control {
     Instrument(Box<AdminInstrument>),
     /// Change a phase.
     Phase(AdminPhase),
+    /// Accounts, limits, risk parameters.
+    Command(Box<AdminCommand>),
 }
 
 /// A message for the control stream.
@@ -645,6 +647,11 @@ impl Session {
             Template::AdminPhase => {
                 let message = AdminPhase::decode_body(body, minor)?;
                 (Control::Phase(message), message.cl_ord_id)
+            }
+            Template::AdminCommand => {
+                let message = AdminCommand::decode_body(body, minor)?;
+                let id = message.cl_ord_id;
+                (Control::Command(Box::new(message)), id)
             }
             other => return Err(BodyError::UnknownTemplate(other.number())),
         };
