@@ -123,6 +123,7 @@ impl Exchange {
     ///
     /// Every command of any content is answered; none panics. The sequencer never lets the time
     /// fall; should it do so here, the clock stands still.
+    #[inline]
     pub fn apply<S: EventSink + ?Sized>(&mut self, sequenced: &Sequenced, sink: &mut S) {
         self.last_seq = sequenced.seq;
         let now = self.clock.max(sequenced.time);
@@ -131,12 +132,30 @@ impl Exchange {
                 self.extend_over_outage(request, now);
             }
             self.run_due(now, sink);
+            self.clock = now;
+            return self.apply_at_length(&sequenced.command, sink);
         }
         self.clock = now;
+        // A short way does all of its command or nothing.
+        let done = !self.accounts.on
+            && match &sequenced.command {
+                Command::NewOrder(request) => self.enter_plain(request, sink),
+                Command::Cancel(request) => self.cancel_plain(request, sink),
+                Command::Replace(request) => self.move_plain(request, sink),
+                _ => false,
+            };
+        if !done {
+            self.apply_at_length(&sequenced.command, sink);
+        }
+    }
+
+    /// The general way of every command, once its time is set.
+    #[inline(never)]
+    fn apply_at_length<S: EventSink + ?Sized>(&mut self, command: &Command, sink: &mut S) {
         if self.accounts.on {
             self.before_command(sink);
         }
-        match &sequenced.command {
+        match command {
             Command::NewOrder(request) => self.on_new_order(request, sink),
             Command::Cancel(request) => self.on_cancel(request, sink),
             Command::Reduce(request) => self.on_reduce(request, sink),
@@ -153,12 +172,18 @@ impl Exchange {
             Command::Reopen(_) => self.on_reopen(sink),
             Command::AdvanceTime(_) => {}
             Command::Account(request) => {
-                self.on_account(request, sequenced.command.kind(), sink);
+                self.on_account(request, command.kind(), sink);
             }
             Command::RiskParams(request) => {
-                self.on_risk_params(request, sequenced.command.kind(), sink);
+                self.on_risk_params(request, command.kind(), sink);
             }
         }
+        self.finish(sink);
+    }
+
+    /// What comes behind the answer of a command: elected stops, what auctions would do, levels.
+    #[inline]
+    pub(crate) fn finish<S: EventSink + ?Sized>(&mut self, sink: &mut S) {
         if !self.elected.is_empty() {
             self.enter_elected(sink);
         }

@@ -62,6 +62,7 @@ struct Hint {
     book: u32,
     sells: bool,
     // What the steps find out, each for the next.
+    page: u32,
     order: u32,
     /// Leaf of the price, and its entry there.
     leaf: u32,
@@ -77,6 +78,7 @@ impl Hint {
         price: Price::ZERO,
         book: 0,
         sells: false,
+        page: NONE,
         order: NONE,
         leaf: NONE,
         entry: 0,
@@ -84,32 +86,30 @@ impl Hint {
         level: NONE,
     };
 
+    /// Begins with what a command says. Only the places that it says something about are written,
+    /// straight from registers; what the others hold leads to other records, which does no harm.
     #[inline]
-    fn of(command: &Command) -> Self {
-        let named = |session, target| match target {
-            OrderTarget::Client(id) => Self {
-                session,
-                id,
-                ..Self::NOTHING
-            },
-            OrderTarget::Exchange(_) => Self::NOTHING,
+    fn begin(&mut self, command: &Command) {
+        let (header, target) = match command {
+            Command::NewOrder(new) => {
+                self.session = new.header.session;
+                self.id = new.header.cl_ord_id;
+                self.price = new.price;
+                self.book = new.instrument.get();
+                self.sells = new.side == Side::Sell;
+                return;
+            }
+            Command::Cancel(cancel) => (&cancel.header, cancel.target),
+            Command::Reduce(reduce) => (&reduce.header, reduce.target),
+            Command::Replace(replace) => {
+                self.price = replace.price.unwrap_or(self.price);
+                (&replace.header, replace.target)
+            }
+            _ => return,
         };
-        match command {
-            Command::NewOrder(new) => Self {
-                session: new.header.session,
-                id: new.header.cl_ord_id,
-                price: new.price,
-                book: new.instrument.get(),
-                sells: new.side == Side::Sell,
-                ..Self::NOTHING
-            },
-            Command::Cancel(cancel) => named(cancel.header.session, cancel.target),
-            Command::Reduce(reduce) => named(reduce.header.session, reduce.target),
-            Command::Replace(replace) => Self {
-                price: replace.price.unwrap_or(Price::ZERO),
-                ..named(replace.header.session, replace.target)
-            },
-            _ => Self::NOTHING,
+        self.session = header.session;
+        if let OrderTarget::Client(id) = target {
+            self.id = id;
         }
     }
 }
@@ -123,8 +123,12 @@ impl Exchange {
         if self.live_orders() < self.lookahead.from {
             return;
         }
-        let seen = coming(SIGHT).map_or(Hint::NOTHING, |command| Hint::of(command.borrow()));
-        self.take_steps(seen);
+        let Lookahead { hints, now, .. } = &mut self.lookahead;
+        *now = now.wrapping_add(1);
+        if let Some(command) = coming(SIGHT) {
+            hints[(*now + SIGHT) % HINTS].begin(command.borrow());
+        }
+        self.take_steps();
     }
 
     /// Hints for the orders behind one that is about to trade: a taker may go on to them.
@@ -135,12 +139,14 @@ impl Exchange {
         }
         let store = &self.store;
         let next = &store.orders[store.orders[maker].next];
-        hint(store.ids.address(next.session().get(), next.cl_ord_id));
+        let page = store.ids.page_of(next.session().get(), next.cl_ord_id);
+        hint(store.ids.entry(page, next.cl_ord_id));
         hint_both_ends(&store.orders[next.next]);
     }
 
     /// One step for each of the commands on their way.
-    fn take_steps(&mut self, seen: Hint) {
+    #[inline(never)]
+    fn take_steps(&mut self) {
         let Self {
             books,
             store,
@@ -155,19 +161,19 @@ impl Exchange {
         let (no_order, no_queue) = (&orders[NONE as usize], &queues[NONE as usize]);
         let order_at = |at: u32| orders.get(at as usize).unwrap_or(no_order);
         let queue_at = |at: u32| queues.get(at as usize).unwrap_or(no_queue);
-        lookahead.now = lookahead.now.wrapping_add(1);
         let (hints, now) = (&mut lookahead.hints, lookahead.now);
         let place = |ahead: usize| now.wrapping_add(ahead) % HINTS;
 
         // Where its id stands, and the book of a new order.
-        hint(store.ids.address(seen.session.get(), seen.id.get()));
-        let book = books.get(seen.book as usize).unwrap_or(first);
+        let next = &mut hints[place(SIGHT)];
+        next.page = store.ids.page_of(next.session.get(), next.id.get());
+        hint(store.ids.entry(next.page, next.id.get()));
+        let book = books.get(next.book as usize).unwrap_or(first);
         hint_both_ends(book);
-        hints[place(SIGHT)] = seen;
 
         // The order.
         let next = &mut hints[place(SIGHT - STEP)];
-        next.order = store.ids.guess(next.session.get(), next.id.get());
+        next.order = *store.ids.entry(next.page, next.id.get());
         hint_both_ends(order_at(next.order));
 
         // Its level and its neighbours.

@@ -9,7 +9,7 @@ use tessera_types::{
     Reduce, RejectReason, Replace, SessionId, Side, TimeInForce,
 };
 
-use crate::book::matching::{Entry, Least, Rest};
+use crate::book::matching::{Entry, Incoming, Least, Rest};
 use crate::book::order::{Ext, Order, Place, flag};
 use crate::book::slab::NONE;
 use crate::book::store::MAX_ORDERS;
@@ -45,24 +45,12 @@ impl ReplacePlan {
 }
 
 impl Exchange {
-    #[inline]
-    pub(crate) fn on_new_order<S: EventSink + ?Sized>(&mut self, request: &NewOrder, sink: &mut S) {
-        let admitted = self.sessions.admit(&request.header);
-        if self.accounts.on {
-            return self.enter_watched(request, admitted, sink);
-        }
-        if admitted.is_err() || !self.rest_plain(request, sink) {
-            self.enter_at_length(request, admitted, sink);
-        }
-    }
-
     #[inline(never)]
-    pub(crate) fn enter_at_length<S: EventSink + ?Sized>(
-        &mut self,
-        request: &NewOrder,
-        admitted: Result<(), RejectReason>,
-        sink: &mut S,
-    ) {
+    pub(crate) fn on_new_order<S: EventSink + ?Sized>(&mut self, request: &NewOrder, sink: &mut S) {
+        if self.accounts.on && self.enter_watched(request, sink) {
+            return;
+        }
+        let admitted = self.sessions.admit(&request.header);
         match admitted.and_then(|()| self.check_new_order(request)) {
             Ok(()) => {
                 self.accept(request, false, sink);
@@ -141,55 +129,48 @@ impl Exchange {
         quote: bool,
         sink: &mut S,
     ) {
-        let mut order = Order::new(self.next_order_id, request);
-        self.next_order_id += 1;
-        order.set(flag::QUOTE, quote);
         let number = request.instrument.get() as usize;
-        let ext = extension(request, self.books[number].last);
-        let slot = self.store.insert(order, ext);
-        if self.accounts.on {
-            self.track_new(slot, request);
-        }
-        if self.books[number].contract {
-            self.note_contract_order(slot, request);
-        }
+        let mut incoming = Incoming::new(number, Order::new(self.next_order_id, request));
+        self.next_order_id += 1;
+        let order = &mut incoming.order;
+        order.set(flag::QUOTE, quote);
         let event = Event::OrderAccepted {
-            party: self.party(slot),
+            party: order.party(self.sessions.number_message(order.session())),
             instrument: request.instrument,
             side: request.side,
             price: request.price,
             qty: request.qty,
         };
         self.emit(event, sink);
+        let ext = extension(request, self.books[number].last);
+        let contract = self.books[number].contract;
+        if ext.is_some() || self.accounts.on || contract {
+            let slot = self.store.insert(incoming.order.clone(), ext);
+            if self.accounts.on {
+                self.track_new(slot, request);
+            }
+            if contract {
+                self.note_contract_order(slot, request);
+            }
+            incoming = Incoming::stored(&self.store, number, slot);
+        }
         match request.ord_type {
             OrdType::Stop | OrdType::StopLimit | OrdType::TrailingStop => {
-                self.place_stop(number, slot, sink);
+                self.place_stop(number, incoming.slot, sink);
             }
             OrdType::Limit | OrdType::Market | OrdType::Iceberg => {
-                self.enter(number, slot, &Entry::of(request), sink);
+                self.enter(&mut incoming, &Entry::of(request), sink);
             }
-        }
-    }
-
-    #[inline]
-    pub(crate) fn on_cancel<S: EventSink + ?Sized>(&mut self, request: &Cancel, sink: &mut S) {
-        let admitted = self.sessions.admit(&request.header);
-        if self.accounts.on {
-            return self.cancel_watched(request, admitted, sink);
-        }
-        if admitted.is_err() || !self.cancel_plain(request, sink) {
-            self.cancel_at_length(request, admitted, sink);
         }
     }
 
     #[inline(never)]
-    pub(crate) fn cancel_at_length<S: EventSink + ?Sized>(
-        &mut self,
-        request: &Cancel,
-        admitted: Result<(), RejectReason>,
-        sink: &mut S,
-    ) {
+    pub(crate) fn on_cancel<S: EventSink + ?Sized>(&mut self, request: &Cancel, sink: &mut S) {
+        if self.accounts.on && self.cancel_watched(request, sink) {
+            return;
+        }
         let header = &request.header;
+        let admitted = self.sessions.admit(header);
         match admitted.and_then(|()| self.target(header, request.target)) {
             Ok(slot) => self.cancel(slot, CancelReason::User, header.cl_ord_id, sink),
             Err(reason) => {
@@ -235,25 +216,13 @@ impl Exchange {
         }
     }
 
-    #[inline]
-    pub(crate) fn on_replace<S: EventSink + ?Sized>(&mut self, request: &Replace, sink: &mut S) {
-        let admitted = self.sessions.admit(&request.header);
-        if self.accounts.on {
-            return self.replace_watched(request, admitted, sink);
-        }
-        if admitted.is_err() || !self.move_plain(request, sink) {
-            self.replace_at_length(request, admitted, sink);
-        }
-    }
-
     #[inline(never)]
-    pub(crate) fn replace_at_length<S: EventSink + ?Sized>(
-        &mut self,
-        request: &Replace,
-        admitted: Result<(), RejectReason>,
-        sink: &mut S,
-    ) {
+    pub(crate) fn on_replace<S: EventSink + ?Sized>(&mut self, request: &Replace, sink: &mut S) {
+        if self.accounts.on && self.replace_watched(request, sink) {
+            return;
+        }
         let header = &request.header;
+        let admitted = self.sessions.admit(header);
         let planned = admitted
             .and_then(|()| check_replace_form(request))
             .and_then(|()| self.target(header, request.target))
@@ -395,7 +364,8 @@ impl Exchange {
                     rest: Rest::Stay,
                     least: Least::None,
                 };
-                self.enter(number, slot, &entry, sink);
+                let mut incoming = Incoming::stored(&self.store, number, slot);
+                self.enter(&mut incoming, &entry, sink);
             }
         }
         self.retry_all_or_none(number, sink);
@@ -541,15 +511,32 @@ impl Exchange {
     /// Ends the incoming order, which stands in no queue, with a cancel.
     pub(crate) fn cancel_incoming<S: EventSink + ?Sized>(
         &mut self,
-        number: usize,
-        slot: u32,
+        incoming: &Incoming,
         reason: CancelReason,
         sink: &mut S,
     ) {
-        let instrument = InstrumentId::new(self.books[number].number);
-        let leaves = self.store.orders[slot].leaves;
-        self.emit_canceled(slot, instrument, leaves, reason, ClOrdId::new(0), sink);
-        self.store.remove(&mut self.books[number], slot);
+        self.accounts.close(incoming.slot);
+        let order = &incoming.order;
+        let event = Event::OrderCanceled {
+            party: order.party(self.sessions.number_message(order.session())),
+            instrument: InstrumentId::new(self.books[incoming.number].number),
+            side: order.side(),
+            qty: Qty::from_lots(order.leaves),
+            cum: Qty::from_lots(incoming.cum + incoming.filled),
+            reason,
+            request: ClOrdId::new(0),
+        };
+        self.emit(event, sink);
+        self.forget(incoming);
+    }
+
+    /// Frees the record of an incoming order that has ended, where it has one.
+    #[inline]
+    pub(crate) fn forget(&mut self, incoming: &Incoming) {
+        if incoming.slot != NONE {
+            self.store
+                .remove(&mut self.books[incoming.number], incoming.slot);
+        }
     }
 
     /// `qty` is what was open.

@@ -18,9 +18,9 @@ use crate::book::{Book, crosses};
 use crate::exchange::Exchange;
 
 impl Exchange {
-    /// A new order that asks for nothing special and meets nobody.
+    /// A new order that asks for nothing special.
     #[inline(never)]
-    pub(crate) fn rest_plain<S: EventSink + ?Sized>(
+    pub(crate) fn enter_plain<S: EventSink + ?Sized>(
         &mut self,
         request: &NewOrder,
         sink: &mut S,
@@ -31,11 +31,11 @@ impl Exchange {
         let header = &request.header;
         let price = request.price.ticks();
         let fits = is_plain(request)
-            && is_quiet(book, &self.store)
+            && book.is_simple()
             && header.cl_ord_id.get() != 0
             && book.price_fits(price)
             && book.qty_fits(request.qty.lots())
-            && !meets(book, &self.store, request.side, price)
+            && self.sessions.examine(header).is_ok()
             && self.store.orders.live() < MAX_ORDERS
             && self
                 .store
@@ -44,6 +44,19 @@ impl Exchange {
         if !fits {
             return false;
         }
+        if request.time_in_force == TimeInForce::Ioc
+            || meets(book, &self.store, request.side, price)
+        {
+            // The accounts are told of a taker by the general way.
+            if self.accounts.on || request.exec_inst.contains(ExecInst::POST_ONLY) {
+                return false;
+            }
+            self.sessions.mark(header);
+            self.accept(request, false, sink);
+            self.finish(sink);
+            return true;
+        }
+        self.sessions.mark(header);
         let id = self.next_order_id;
         self.next_order_id += 1;
         let accepted = Event::OrderAccepted {
@@ -89,14 +102,16 @@ impl Exchange {
             && request.new_id.is_none()
             && order.ext().is_none()
             && queue.place() == Place::Book
-            && is_quiet(book, &self.store)
+            && book.is_simple()
             && book.algo == MatchAlgo::Fifo
             && price != queue.price
             && book.price_fits(price)
-            && !meets(book, &self.store, side, price);
+            && !meets(book, &self.store, side, price)
+            && self.sessions.examine(&request.header).is_ok();
         if !fits {
             return false;
         }
+        self.sessions.mark(&request.header);
         let instrument = queue.instrument();
         let replaced = Event::OrderReplaced {
             party: order.party(self.sessions.number_message(order.session())),
@@ -135,11 +150,14 @@ impl Exchange {
         let order = &self.store.orders[slot];
         let queue = &self.store.queues[order.queue];
         let book = &mut self.books[queue.book()];
-        let fits =
-            order.ext().is_none() && queue.place() == Place::Book && is_quiet(book, &self.store);
+        let fits = order.ext().is_none()
+            && queue.place() == Place::Book
+            && book.is_simple()
+            && self.sessions.examine(&request.header).is_ok();
         if !fits {
             return false;
         }
+        self.sessions.mark(&request.header);
         let canceled = Event::OrderCanceled {
             party: order.party(self.sessions.number_message(order.session())),
             instrument: queue.instrument(),
@@ -168,7 +186,7 @@ impl Exchange {
     }
 }
 
-/// True for a limit order that stays until it is filled or canceled, and asks for nothing else.
+/// True for a limit order that asks for nothing but to trade at once, or to stay.
 #[inline]
 fn is_plain(request: &NewOrder) -> bool {
     let asks = request.display.lots()
@@ -176,17 +194,13 @@ fn is_plain(request: &NewOrder) -> bool {
         | request.expire.nanos()
         | request.min_qty.lots();
     request.ord_type == OrdType::Limit
-        && matches!(request.time_in_force, TimeInForce::Gtc | TimeInForce::Day)
+        && matches!(
+            request.time_in_force,
+            TimeInForce::Gtc | TimeInForce::Day | TimeInForce::Ioc
+        )
         && asks == 0
         && request.budget.is_none()
         && !request.exec_inst.contains(ExecInst::ALL_OR_NONE)
-}
-
-/// True when the change of an order that does not trade concerns that order alone, and the command
-/// has changed nothing before.
-#[inline(always)]
-fn is_quiet(book: &Book, store: &Store) -> bool {
-    book.is_simple() && store.untouched()
 }
 
 /// True when an order at this price would trade at once.

@@ -55,20 +55,33 @@ impl Sessions {
     /// A stale request leaves the mark alone: it belongs to a life that has ended.
     #[inline]
     pub(crate) fn admit(&mut self, header: &ClientHeader) -> Result<(), RejectReason> {
-        if header.session == SessionId::VENUE {
+        self.examine(header)?;
+        self.mark(header);
+        Ok(())
+    }
+
+    /// Whether a request may come in.
+    #[inline(always)]
+    pub(crate) fn examine(&self, header: &ClientHeader) -> Result<(), RejectReason> {
+        let Some(place) = place(header.session) else {
             return Ok(());
-        }
-        let life = self
-            .get_mut(header.session)
-            .ok_or(RejectReason::UnknownSession)?;
+        };
+        let life = self.lives.get(place).ok_or(RejectReason::UnknownSession)?;
         if header.generation != life.generation {
             return Err(RejectReason::StaleSession);
         }
         if header.cl_ord_id <= life.last_cl_ord_id {
             return Err(RejectReason::DuplicateId);
         }
-        life.last_cl_ord_id = header.cl_ord_id;
         Ok(())
+    }
+
+    /// Moves the mark of a session to a request that came in.
+    #[inline(always)]
+    pub(crate) fn mark(&mut self, header: &ClientHeader) {
+        if let Some(life) = self.get_mut(header.session) {
+            life.last_cl_ord_id = header.cl_ord_id;
+        }
     }
 
     /// Numbers the next message to a session; 0 for the venue's and for one that does not exist.

@@ -6,7 +6,7 @@
 
 use tessera_types::{Event, EventSink, InstrumentId, OrdType, Price, Side};
 
-use crate::book::matching::Entry;
+use crate::book::matching::{Entry, Incoming};
 use crate::book::order::{Ext, Place};
 use crate::book::slab::NONE;
 use crate::exchange::Exchange;
@@ -139,7 +139,8 @@ impl Exchange {
         let limit = limited.then_some(stop.limit);
         let entry =
             Entry::new(limit, stop.time_in_force, stop.min_qty, stop.budget).for_market(!limited);
-        self.enter(number, slot, &entry, sink);
+        let mut incoming = Incoming::stored(&self.store, number, slot);
+        self.enter(&mut incoming, &entry, sink);
     }
 }
 

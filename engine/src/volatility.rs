@@ -9,7 +9,7 @@
 
 use tessera_types::{Event, EventSink, InstrumentId, Phase, PhaseCause, Requester, Seq, Timestamp};
 
-use crate::book::matching::{Entry, Rest};
+use crate::book::matching::{Entry, Incoming, Rest};
 use crate::exchange::Exchange;
 
 /// What a book with a volatility guard knows besides.
@@ -107,11 +107,11 @@ impl Exchange {
     #[cold]
     pub(crate) fn interrupt<S: EventSink + ?Sized>(
         &mut self,
-        number: usize,
-        slot: u32,
+        incoming: &Incoming,
         entry: &Entry,
         sink: &mut S,
     ) {
+        let number = incoming.number;
         let length = self.books[number].rest.instrument.volatility;
         let length = length.map_or(0, |guard| guard.length_ns);
         let ends = Timestamp::from_nanos(self.clock.nanos().saturating_add(length));
@@ -129,9 +129,9 @@ impl Exchange {
         self.emit(event, sink);
         match entry.rest {
             Rest::Cancel(reason) if entry.limit.is_some() => {
-                self.cancel_incoming(number, slot, reason, sink);
+                self.cancel_incoming(incoming, reason, sink);
             }
-            Rest::Cancel(_) | Rest::Stay => self.rest(number, slot, entry.limit),
+            Rest::Cancel(_) | Rest::Stay => self.rest(incoming, entry.limit),
         }
     }
 

@@ -94,33 +94,30 @@ impl Exchange {
     }
 
     /// A new order while accounts are kept. It takes the short way when the accounts let it pass; the
-    /// general way finds out what is wrong first when they do not.
+    /// general way finds out what is wrong first when they do not. Returns whether it has been done.
     #[inline(never)]
     pub(crate) fn enter_watched<S: EventSink + ?Sized>(
         &mut self,
         request: &NewOrder,
-        admitted: Result<(), RejectReason>,
         sink: &mut S,
-    ) {
+    ) -> bool {
         let (account, session) = (request.header.account.get(), request.header.session);
+        let quiet = self.store.untouched();
         if !self.accounts.keeps(account, session.get()) {
-            if admitted.is_err() || !self.rest_plain(request, sink) {
-                self.enter_at_length(request, admitted, sink);
-            }
-            return;
+            return quiet && self.enter_plain(request, sink);
         }
         self.refresh_account(account, sink);
-        if admitted.is_ok()
+        if quiet
             && let Some(ask) = self.ask_of(request)
             && self.accounts.check(&ask).is_ok()
-            && self.rest_plain(request, sink)
+            && self.enter_plain(request, sink)
         {
             let slot = self.store.find(session, request.header.cl_ord_id.get());
             self.accounts
                 .track(slot.expect("the short way has stored it"), &ask);
-            return;
+            return true;
         }
-        self.enter_at_length(request, admitted, sink);
+        false
     }
 
     /// A cancel while accounts are kept. A change of margin is told before the levels, so the short
@@ -129,18 +126,15 @@ impl Exchange {
     pub(crate) fn cancel_watched<S: EventSink + ?Sized>(
         &mut self,
         request: &Cancel,
-        admitted: Result<(), RejectReason>,
         sink: &mut S,
-    ) {
+    ) -> bool {
         let slot = self.named_slot(&request.header, request.target);
         let calm = slot.is_none_or(|slot| self.accounts.is_calm(slot));
-        if admitted.is_ok() && calm && self.cancel_plain(request, sink) {
-            if let Some(slot) = slot {
-                self.accounts.close(slot);
-            }
-            return;
+        let done = calm && self.store.untouched() && self.cancel_plain(request, sink);
+        if done && let Some(slot) = slot {
+            self.accounts.close(slot);
         }
-        self.cancel_at_length(request, admitted, sink);
+        done
     }
 
     /// A replace while accounts are kept: a new price alone leaves positions and margin as they are.
@@ -148,29 +142,26 @@ impl Exchange {
     pub(crate) fn replace_watched<S: EventSink + ?Sized>(
         &mut self,
         request: &Replace,
-        admitted: Result<(), RejectReason>,
         sink: &mut S,
-    ) {
+    ) -> bool {
+        let quiet = self.store.untouched();
         let slot = self.named_slot(&request.header, request.target);
         let Some((slot, (open, _))) =
             slot.and_then(|slot| Some((slot, self.accounts.open_of(slot)?)))
         else {
-            if admitted.is_err() || !self.move_plain(request, sink) {
-                self.replace_at_length(request, admitted, sink);
-            }
-            return;
+            return quiet && self.move_plain(request, sink);
         };
         self.refresh_account(self.store.orders[slot].account, sink);
         let price = request.price.map(tessera_types::Price::ticks);
-        if admitted.is_ok()
+        if quiet
             && let Some(price) = price
             && self.check_change(slot, open, Some(price)).is_ok()
             && self.move_plain(request, sink)
         {
             self.accounts.set_open(slot, open, price);
-            return;
+            return true;
         }
-        self.replace_at_length(request, admitted, sink);
+        false
     }
 
     fn named_slot(&self, header: &ClientHeader, target: OrderTarget) -> Option<u32> {

@@ -10,6 +10,7 @@
 
 use super::index::IdIndex;
 use super::slab::NONE;
+use crate::prefetch::make_room;
 
 /// Ids on one page.
 const PAGE: usize = 64;
@@ -156,23 +157,18 @@ impl ClientIds {
         self.live
     }
 
-    /// The address where a look-up of this id begins, for a prefetch.
-    #[inline]
-    pub(crate) fn address(&self, session: u32, id: u64) -> *const u32 {
-        let (number, place) = split(id);
-        match self.windows.get(session as usize) {
-            Some(window) => match window.page(number) {
-                NONE => self.sparse.address(self.sparse.hash(session, id)).cast(),
-                page => &raw const self.pages[page as usize][place],
-            },
-            None => core::ptr::null(),
-        }
+    /// The page of an id, [`NONE`] when it has none: for hints.
+    #[inline(always)]
+    pub(crate) fn page_of(&self, session: u32, id: u64) -> u32 {
+        let window = self.windows.get(session as usize);
+        window.map_or(NONE, |window| window.page(split(id).0))
     }
 
-    /// The handle that this id most likely means, [`NONE`] when it seems to be free.
+    /// The handle under an id whose page this is, [`NONE`] on no page: for hints.
     #[inline(always)]
-    pub(crate) fn guess(&self, session: u32, id: u64) -> u32 {
-        self.find(session, id, |_| true).unwrap_or(NONE)
+    pub(crate) fn entry(&self, page: u32, id: u64) -> &u32 {
+        let page = self.pages.get(page as usize).unwrap_or(&self.pages[0]);
+        &page[split(id).1]
     }
 
     /// Begins the page of a rising id, or tells that the id belongs into the hash table.
@@ -190,6 +186,7 @@ impl ClientIds {
         }
         window.pages.resize(window.place(number), NONE);
         let page = self.free.pop().unwrap_or_else(|| {
+            make_room(&mut self.pages);
             self.pages.push([NONE; PAGE]);
             self.crowds.push(0);
             u32::try_from(self.pages.len() - 1).expect("fewer pages than orders")

@@ -104,12 +104,6 @@ impl IdIndex {
         self.live -= 1;
     }
 
-    /// The address of the entry where a probe starts, for a prefetch.
-    #[inline]
-    pub(crate) fn address(&self, hash: u32) -> *const u64 {
-        &raw const self.entries[self.home(hash)]
-    }
-
     pub(crate) const fn live(&self) -> usize {
         self.live
     }

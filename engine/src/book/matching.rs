@@ -10,6 +10,7 @@ use tessera_types::{
 use super::crosses;
 use super::order::{Order, Place, flag};
 use super::slab::NONE;
+use super::store::Store;
 use crate::exchange::Exchange;
 
 /// How an order enters the book.
@@ -109,55 +110,50 @@ impl Exchange {
     #[inline]
     pub(crate) fn enter<S: EventSink + ?Sized>(
         &mut self,
-        number: usize,
-        slot: u32,
+        incoming: &mut Incoming,
         entry: &Entry,
         sink: &mut S,
     ) {
-        if self.books[number].phase != Phase::Continuous {
+        if self.books[incoming.number].phase != Phase::Continuous {
             // [8] orders collect, none trades
             return match entry.refused_by_auction() {
-                None => self.rest(number, slot, entry.limit),
-                Some(reason) => self.cancel_incoming(number, slot, reason, sink),
+                None => self.rest(incoming, entry.limit),
+                Some(reason) => self.cancel_incoming(incoming, reason, sink),
             };
         }
-        if self.books[number].contract {
-            return self.enter_contract(number, slot, entry, sink);
+        if self.books[incoming.number].contract {
+            return self.enter_contract(incoming.number, incoming.slot, entry, sink);
         }
-        let limit = entry.limit.or_else(|| self.protection(number, slot));
-        if let Err(verdict) = self.test_entry(number, slot, limit, entry) {
+        incoming.limit = entry.limit.or_else(|| self.protection(incoming));
+        if let Err(verdict) = self.test_entry(incoming, entry) {
             return match verdict {
-                Rest::Stay => self.rest(number, slot, limit), // [11] an all-or-none order waits
-                Rest::Cancel(reason) => self.cancel_incoming(number, slot, reason, sink),
+                Rest::Stay => self.rest(incoming, incoming.limit), // [11] an all-or-none order waits
+                Rest::Cancel(reason) => self.cancel_incoming(incoming, reason, sink),
             };
         }
-        if self.meets(number, slot, limit) {
-            match self.trade(number, slot, limit, sink) {
-                Traded::Open => {}
-                Traded::Ended => return,
-                Traded::Interrupted => return self.interrupt(number, slot, entry, sink), // [12]
-            }
+        match self.trade(incoming, sink) {
+            Traded::Open => {}
+            Traded::Ended => return,
+            Traded::Interrupted => return self.interrupt(incoming, entry, sink), // [12]
         }
         match entry.rest {
-            Rest::Cancel(reason) => self.cancel_incoming(number, slot, reason, sink),
-            Rest::Stay if limit.is_none() => {
-                self.cancel_incoming(number, slot, CancelReason::NoLiquidity, sink);
+            Rest::Cancel(reason) => self.cancel_incoming(incoming, reason, sink),
+            Rest::Stay if incoming.limit.is_none() => {
+                self.cancel_incoming(incoming, CancelReason::NoLiquidity, sink);
             }
-            Rest::Stay => self.rest(number, slot, limit),
+            Rest::Stay => self.rest(incoming, incoming.limit),
         }
     }
 
-    /// True when the other side has a price that the order accepts.
+    /// Gives an incoming order its place: at a limit in the book, without one among the market orders
+    /// that wait.
     #[inline]
-    fn meets(&self, number: usize, slot: u32, limit: Option<i64>) -> bool {
-        let side = self.store.orders[slot].side();
-        let best = self.books[number].side(side.opposite()).best;
-        best != NONE && crosses(side, limit, self.store.queues[best].price)
-    }
-
-    #[inline]
-    pub(crate) fn rest(&mut self, number: usize, slot: u32, limit: Option<i64>) {
-        let book = &mut self.books[number];
+    pub(crate) fn rest(&mut self, incoming: &Incoming, limit: Option<i64>) {
+        let slot = match incoming.slot {
+            NONE => self.store.insert_filled(&incoming.order, incoming.filled),
+            slot => slot,
+        };
+        let book = &mut self.books[incoming.number];
         match limit {
             Some(price) => self.store.rest(book, slot, price),
             None => self.store.wait(book, slot, Place::Market, 0),
@@ -165,10 +161,10 @@ impl Exchange {
     }
 
     /// The limit that protects a market order from a thin book, where the instrument has one.
-    fn protection(&self, number: usize, slot: u32) -> Option<i64> {
-        let book = &self.books[number];
+    fn protection(&self, incoming: &Incoming) -> Option<i64> {
+        let book = &self.books[incoming.number];
         let protect = i64::try_from(book.rest.instrument.protect?).unwrap_or(i64::MAX);
-        let side = self.store.orders[slot].side();
+        let side = incoming.order.side();
         let best = book.side(side.opposite()).best;
         if best == NONE {
             return None;
@@ -182,20 +178,14 @@ impl Exchange {
 
     /// Looks whether enough could trade; if not, says what becomes of the order. \[2\] \[11\]
     #[inline]
-    fn test_entry(
-        &mut self,
-        number: usize,
-        slot: u32,
-        limit: Option<i64>,
-        entry: &Entry,
-    ) -> Result<(), Rest> {
-        let order = &self.store.orders[slot];
+    fn test_entry(&mut self, incoming: &Incoming, entry: &Entry) -> Result<(), Rest> {
+        let order = &incoming.order;
         let all_or_none = order.has(flag::ALL_OR_NONE);
         if entry.least == Least::None && !all_or_none {
             return Ok(());
         }
         let (side, leaves) = (order.side(), order.leaves);
-        let reach = self.reach(number, slot, limit);
+        let reach = self.reach(incoming);
         match entry.least {
             Least::Whole { budget } => {
                 let pays = budget.is_none_or(|budget| match side {
@@ -222,63 +212,52 @@ impl Exchange {
     /// out. \[1\] Returns what became of it.
     pub(crate) fn trade<S: EventSink + ?Sized>(
         &mut self,
-        number: usize,
-        slot: u32,
-        limit: Option<i64>,
+        taker: &mut Incoming,
         sink: &mut S,
     ) -> Traded {
+        let number = taker.number;
         let band = self.band(number);
-        let order = &self.store.orders[slot];
-        let mut taker = Taker {
-            slot,
-            number,
-            side: order.side(),
-            account: order.account,
-            self_match: order.self_match(),
-            limit,
-            leaves: order.leaves,
-            cum: self.store.cum(slot),
-            filled: 0,
-            prices: None,
-        };
         let mut passed = NONE;
         let mut ended = false;
         let mut interrupted = false;
-        while taker.leaves > 0
-            && let Some(maker) = self.next_maker(&taker, passed)
+        while taker.order.leaves > 0
+            && let Some(maker) = self.next_maker(taker, passed)
         {
             let order = &self.store.orders[maker];
-            if order.has(flag::ALL_OR_NONE) && order.leaves > taker.leaves {
+            if order.has(flag::ALL_OR_NONE) && order.leaves > taker.order.leaves {
                 passed = maker; // [11] too small a taker passes it over
             } else if is_outside(band, self.store.queues[order.queue].price) {
                 interrupted = true; // [12]
                 break;
-            } else if self.shares(&taker, order.queue) {
-                if self.share_level(&mut taker, order.queue, sink) {
+            } else if self.shares(taker, order.queue) {
+                if self.share_level(taker, order.queue, sink) {
                     ended = true;
                     break;
                 }
-            } else if self.is_self_match(&taker, order) {
-                if self.prevent_self_match(&mut taker, maker, sink) {
+            } else if self.is_self_match(taker, order) {
+                if self.prevent_self_match(taker, maker, sink) {
                     ended = true;
                     break;
                 }
             } else {
-                let qty = taker.leaves.min(self.store.shown(order));
+                let qty = taker.order.leaves.min(self.store.shown(order));
                 self.look_behind(maker);
-                self.execute(&mut taker, maker, qty, sink);
+                self.execute(taker, maker, qty, sink);
             }
         }
-        self.store.set_open(slot, taker.leaves, taker.filled);
+        if taker.slot != NONE {
+            self.store
+                .set_open(taker.slot, taker.order.leaves, taker.filled);
+        }
         if let Some((first, last)) = taker.prices {
             self.on_traded(number, first, last);
         }
         if ended {
-            self.cancel_incoming(number, slot, CancelReason::Stp, sink);
+            self.cancel_incoming(taker, CancelReason::Stp, sink);
             return Traded::Ended;
         }
-        if taker.leaves == 0 {
-            self.store.remove(&mut self.books[number], slot);
+        if taker.order.leaves == 0 {
+            self.forget(taker);
             return Traded::Ended;
         }
         if interrupted {
@@ -290,8 +269,8 @@ impl Exchange {
 
     /// The first resting order behind `passed` that the taker's limit reaches.
     #[inline]
-    fn next_maker(&self, taker: &Taker, passed: u32) -> Option<u32> {
-        let half = self.books[taker.number].side(taker.side.opposite());
+    fn next_maker(&self, taker: &Incoming, passed: u32) -> Option<u32> {
+        let half = self.books[taker.number].side(taker.order.side().opposite());
         let queue = if passed == NONE {
             half.best
         } else {
@@ -306,37 +285,40 @@ impl Exchange {
             return None;
         }
         let queue = &self.store.queues[queue];
-        crosses(taker.side, taker.limit, queue.price).then_some(queue.head)
+        crosses(taker.order.side(), taker.limit, queue.price).then_some(queue.head)
     }
 
     /// One trade at the resting order's price. \[1\]
     #[inline]
     fn execute<S: EventSink + ?Sized>(
         &mut self,
-        taker: &mut Taker,
+        taker: &mut Incoming,
         maker: u32,
         qty: u64,
         sink: &mut S,
     ) {
-        taker.leaves -= qty;
+        taker.order.leaves -= qty;
         taker.filled += qty;
         let order = &self.store.orders[maker];
         let queue = &self.store.queues[order.queue];
         let (price, instrument) = (queue.price, queue.instrument());
         let maker_leaves = order.leaves - qty;
+        let side = taker.order.side();
         let event = Event::Trade {
             instrument,
-            aggressor: match taker.side {
+            aggressor: match side {
                 Side::Buy => Aggressor::Buy,
                 Side::Sell => Aggressor::Sell,
             },
-            maker_side: taker.side.opposite(),
+            maker_side: side.opposite(),
             price: Price::from_ticks(price),
             qty: Qty::from_lots(qty),
-            maker: self.party(maker),
-            taker: self.party(taker.slot),
+            maker: order.party(self.sessions.number_message(order.session())),
+            taker: taker
+                .order
+                .party(self.sessions.number_message(taker.order.session())),
             maker_leaves: Qty::from_lots(maker_leaves),
-            taker_leaves: Qty::from_lots(taker.leaves),
+            taker_leaves: Qty::from_lots(taker.order.leaves),
             maker_cum: Qty::from_lots(self.store.cum(maker) + qty),
             taker_cum: Qty::from_lots(taker.cum + taker.filled),
         };
@@ -350,20 +332,20 @@ impl Exchange {
     }
 
     #[inline]
-    fn is_self_match(&self, taker: &Taker, maker: &Order) -> bool {
-        taker.self_match != SelfMatch::None && maker.account == taker.account
+    fn is_self_match(&self, taker: &Incoming, maker: &Order) -> bool {
+        taker.order.self_match() != SelfMatch::None && maker.account == taker.order.account
     }
 
     /// Keeps an incoming order from trading with its own party, by the incoming order's mode; of
     /// two events the resting order's comes first. \[6\] Returns whether the incoming order ends.
     fn prevent_self_match<S: EventSink + ?Sized>(
         &mut self,
-        taker: &mut Taker,
+        taker: &mut Incoming,
         maker: u32,
         sink: &mut S,
     ) -> bool {
         let none = ClOrdId::new(0);
-        match taker.self_match {
+        match taker.order.self_match() {
             SelfMatch::None => false,
             SelfMatch::CancelNew => true,
             SelfMatch::CancelOld => {
@@ -376,7 +358,7 @@ impl Exchange {
             }
             SelfMatch::Decrement => {
                 let order = &self.store.orders[maker];
-                let by = order.leaves.min(taker.leaves);
+                let by = order.leaves.min(taker.order.leaves);
                 if by == order.leaves {
                     let instrument = self.store.queues[order.queue].instrument();
                     self.emit_canceled(maker, instrument, 0, CancelReason::Stp, none, sink);
@@ -384,16 +366,17 @@ impl Exchange {
                 } else {
                     self.reduce(maker, by, true, none, sink);
                 }
-                taker.leaves -= by;
+                let order = &mut taker.order;
+                order.leaves -= by;
                 self.accounts.shrink(taker.slot, by);
-                if taker.leaves == 0 {
+                if order.leaves == 0 {
                     return true;
                 }
                 let event = Event::OrderReduced {
-                    party: self.party(taker.slot),
+                    party: order.party(self.sessions.number_message(order.session())),
                     instrument: InstrumentId::new(self.books[taker.number].number),
-                    side: taker.side,
-                    leaves: Qty::from_lots(taker.leaves),
+                    side: order.side(),
+                    leaves: Qty::from_lots(order.leaves),
                     cum: Qty::from_lots(taker.cum + taker.filled),
                     self_match: true,
                     inventory: false,
@@ -408,9 +391,9 @@ impl Exchange {
     /// True when a level is shared: its instrument says so and the taker is smaller than the level.
     /// Otherwise it is filled first in, first out. \[10\]
     #[inline]
-    fn shares(&self, taker: &Taker, at: u32) -> bool {
+    fn shares(&self, taker: &Incoming, at: u32) -> bool {
         self.books[taker.number].algo != MatchAlgo::Fifo
-            && u128::from(taker.leaves) < self.shareable(at)
+            && u128::from(taker.order.leaves) < self.shareable(at)
     }
 
     /// Shares a level that is larger than the taker. \[10\] Returns whether the taker ends by
@@ -421,7 +404,7 @@ impl Exchange {
     /// again.
     fn share_level<S: EventSink + ?Sized>(
         &mut self,
-        taker: &mut Taker,
+        taker: &mut Incoming,
         at: u32,
         sink: &mut S,
     ) -> bool {
@@ -434,7 +417,7 @@ impl Exchange {
             (instrument.min_alloc, instrument.top_min, instrument.top_max);
         match instrument.algo {
             MatchAlgo::TopProRata => {
-                let top = book.rest.top[taker.side.opposite() as usize];
+                let top = book.rest.top[taker.order.side().opposite() as usize];
                 if let Some(slot) = self.find_in_queue(at, top)
                     && self.store.orders[slot].leaves >= top_min
                 {
@@ -442,13 +425,13 @@ impl Exchange {
                 }
             }
             MatchAlgo::Split => {
-                let first = u128::from(taker.leaves) * u128::from(instrument.fifo_pct) / 100;
+                let first = u128::from(taker.order.leaves) * u128::from(instrument.fifo_pct) / 100;
                 let first = u64::try_from(first).expect("at most 100 percent of 64 bits");
                 self.fill_in_turn(taker, at, first, sink);
             }
             MatchAlgo::Fifo | MatchAlgo::ProRata => {}
         }
-        let (rest, open) = (u128::from(taker.leaves), self.shareable(at));
+        let (rest, open) = (u128::from(taker.order.leaves), self.shareable(at));
         // The shares are fixed before the first of them trades: a trade may move an iceberg.
         let mut plan = core::mem::take(&mut self.plan);
         plan.clear();
@@ -466,19 +449,21 @@ impl Exchange {
             self.give(taker, slot, share, sink);
         }
         self.plan = plan;
-        self.fill_in_turn(taker, at, taker.leaves, sink);
+        self.fill_in_turn(taker, at, taker.order.leaves, sink);
         false
     }
 
     /// Trades up to `most` with one order, slice by slice.
     fn give<S: EventSink + ?Sized>(
         &mut self,
-        taker: &mut Taker,
+        taker: &mut Incoming,
         slot: u32,
         most: u64,
         sink: &mut S,
     ) {
-        let mut qty = most.min(taker.leaves).min(self.store.orders[slot].leaves);
+        let mut qty = most
+            .min(taker.order.leaves)
+            .min(self.store.orders[slot].leaves);
         while qty > 0 {
             let part = qty.min(self.store.shown(&self.store.orders[slot]));
             qty -= part;
@@ -503,14 +488,14 @@ impl Exchange {
         open
     }
 
-    fn own_in_queue(&self, taker: &Taker, at: u32) -> Option<u32> {
-        if taker.self_match == SelfMatch::None {
+    fn own_in_queue(&self, taker: &Incoming, at: u32) -> Option<u32> {
+        if taker.order.self_match() == SelfMatch::None {
             return None;
         }
         let mut slot = self.store.queues[at].head;
         while slot != NONE {
             let order = &self.store.orders[slot];
-            if order.account == taker.account && !order.has(flag::ALL_OR_NONE) {
+            if order.account == taker.order.account && !order.has(flag::ALL_OR_NONE) {
                 return Some(slot);
             }
             slot = order.next;
@@ -533,7 +518,7 @@ impl Exchange {
     /// Gives `qty` to the orders of a queue in turn; less than what they have open together.
     fn fill_in_turn<S: EventSink + ?Sized>(
         &mut self,
-        taker: &mut Taker,
+        taker: &mut Incoming,
         at: u32,
         mut qty: u64,
         sink: &mut S,
@@ -563,9 +548,14 @@ impl Exchange {
     ///
     /// Sums of the levels answer as long as every resting order takes whatever comes; only
     /// all-or-none orders and self-trade modes make it walk order by order.
-    fn reach(&mut self, number: usize, slot: u32, limit: Option<i64>) -> Reach {
+    fn reach(&mut self, incoming: &Incoming) -> Reach {
+        let &Incoming {
+            ref order,
+            number,
+            limit,
+            ..
+        } = incoming;
         let band = self.band(number);
-        let order = &self.store.orders[slot];
         let mut probe = Probe {
             number,
             account: order.account,
@@ -710,13 +700,14 @@ impl Exchange {
             if order.id != id {
                 continue; // an earlier one traded with it or ended it
             }
-            let (leaves, limit) = (order.leaves, self.store.queues[order.queue].price);
-            if self.reach(number, slot, Some(limit)).qty < leaves {
+            let mut incoming = Incoming::stored(&self.store, number, slot);
+            incoming.limit = Some(self.store.queues[order.queue].price);
+            if self.reach(&incoming).qty < incoming.order.leaves {
                 continue;
             }
             self.store.detach(&mut self.books[number], slot);
-            if self.trade(number, slot, Some(limit), sink) != Traded::Ended {
-                self.rest(number, slot, Some(limit));
+            if self.trade(&mut incoming, sink) != Traded::Ended {
+                self.rest(&incoming, incoming.limit);
             }
         }
         self.ending = tried;
@@ -767,20 +758,46 @@ impl Probe {
     }
 }
 
-/// The incoming order while it trades; what changes with every trade is kept out of the store.
+/// An order that comes in, stands in no queue, and trades. A new one that needs no extension has no
+/// record yet either: most of those that trade never rest.
 #[derive(Debug)]
-struct Taker {
-    slot: u32,
-    number: usize,
-    side: Side,
-    account: u32,
-    self_match: SelfMatch,
+pub(crate) struct Incoming {
+    /// The order; what is open is kept up here.
+    pub(crate) order: Order,
+    /// Its record, `NONE` when it has none.
+    pub(crate) slot: u32,
+    /// Its book.
+    pub(crate) number: usize,
     limit: Option<i64>,
-    leaves: u64,
     /// Filled before it came in.
-    cum: u64,
+    pub(crate) cum: u64,
     /// Filled since it came in.
-    filled: u64,
+    pub(crate) filled: u64,
     /// The first and the last price it traded at; those between lie between.
     prices: Option<(i64, i64)>,
+}
+
+impl Incoming {
+    /// An order without a record.
+    #[inline]
+    pub(crate) const fn new(number: usize, order: Order) -> Self {
+        Self {
+            order,
+            slot: NONE,
+            number,
+            limit: None,
+            cum: 0,
+            filled: 0,
+            prices: None,
+        }
+    }
+
+    /// An order that has a record.
+    pub(crate) fn stored(store: &Store, number: usize, slot: u32) -> Self {
+        Self {
+            slot,
+            cum: store.cum(slot),
+            ..Self::new(number, store.orders[slot].clone())
+        }
+    }
 }

@@ -57,7 +57,7 @@ pub(crate) mod flag {
 
 impl Order {
     /// The record of a new order, in no queue yet.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(id: u64, request: &NewOrder) -> Self {
         let inst = request.exec_inst;
         let set = |on: bool, bit: u32| if on { bit } else { 0 };

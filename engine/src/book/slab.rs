@@ -10,6 +10,8 @@
 
 use core::ops::{Index, IndexMut};
 
+use crate::prefetch::{make_room, table};
+
 /// No record.
 pub(crate) const NONE: u32 = 0;
 
@@ -33,7 +35,7 @@ pub(crate) struct Slab<T> {
 
 impl<T: Record> Slab<T> {
     pub(crate) fn with_capacity(capacity: usize) -> Self {
-        let mut records = Vec::with_capacity(capacity.saturating_add(1));
+        let mut records = table(capacity.saturating_add(1));
         records.push(T::NULL);
         Self {
             records,
@@ -43,39 +45,39 @@ impl<T: Record> Slab<T> {
     }
 
     /// Stores a record and names it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(&mut self, record: T) -> u32 {
-        self.live += 1;
-        let handle = self.free;
-        if handle != NONE {
-            let place = &mut self.records[handle as usize];
-            self.free = place
-                .next_free()
-                .expect("the free list holds free records only");
-            *place = record;
-            return handle;
-        }
-        let handle = u32::try_from(self.records.len())
-            .expect("orders are bounded by MAX_ORDERS, and every other record by the orders");
-        self.records.push(record);
-        handle
+        self.insert_with(|place| *place = record)
     }
 
     /// Takes a record into use that `begin` makes ready from whatever it holds: for large records of
     /// which a part says what the rest means.
+    #[inline(always)]
     pub(crate) fn insert_with(&mut self, begin: impl FnOnce(&mut T)) -> u32 {
-        if self.free == NONE {
-            let mut record = T::NULL;
-            begin(&mut record);
-            return self.insert(record);
-        }
         self.live += 1;
-        let handle = self.free;
+        let handle = match self.free {
+            NONE => self.push(),
+            free => free,
+        };
         let record = &mut self.records[handle as usize];
         self.free = record
             .next_free()
             .expect("the free list holds free records only");
         begin(record);
+        handle
+    }
+
+    /// Adds a free record behind all others. It takes no record, so that a new one is written to its
+    /// place from registers and not by way of the stack, which the processor would wait for.
+    #[cold]
+    #[inline(never)]
+    fn push(&mut self) -> u32 {
+        let handle = u32::try_from(self.records.len())
+            .expect("orders are bounded by MAX_ORDERS, and every other record by the orders");
+        let mut record = T::NULL;
+        record.set_free(NONE);
+        make_room(&mut self.records);
+        self.records.push(record);
         handle
     }
 

@@ -180,6 +180,15 @@ impl Store {
         slot
     }
 
+    /// Stores an order of which something has been filled already.
+    pub(crate) fn insert_filled(&mut self, order: &Order, filled: u64) -> u32 {
+        let slot = self.insert(order.clone(), None);
+        if filled > 0 {
+            self.add_cum(slot, filled);
+        }
+        slot
+    }
+
     /// Forgets an order that stands in no queue.
     #[inline(always)]
     pub(crate) fn remove(&mut self, book: &mut Book, slot: u32) {
@@ -844,6 +853,7 @@ impl Store {
     }
 
     /// Who a queued order is, where it stands, and what of it is open, filled and visible.
+    #[inline(never)]
     fn fact(&self, slot: u32) -> u64 {
         let order = &self.orders[slot];
         fact(order, &self.queues[order.queue], &self.parts(order))
@@ -970,7 +980,7 @@ const SHOWN: usize = 6;
 /// By how much the words of a plain order's fact change with each lot that is filled.
 const FILLED: u64 = key(CUM).wrapping_sub(key(LEAVES)).wrapping_sub(key(SHOWN));
 
-#[inline]
+#[inline(always)]
 fn fact(order: &Order, queue: &Queue, parts: &Parts) -> u64 {
     let mut words = [
         order.cl_ord_id,

@@ -12,7 +12,7 @@ use super::substitution::Sub;
 use super::tally::Tally;
 use super::{Tag, ensure};
 use crate::book::crosses;
-use crate::book::matching::{Entry, Least, Rest};
+use crate::book::matching::{Entry, Incoming, Least, Rest};
 use crate::book::slab::NONE;
 use crate::book::store::MAX_ORDERS;
 use crate::exchange::Exchange;
@@ -235,20 +235,23 @@ impl Exchange {
                 Least::Whole { .. } => CancelReason::Fok,
                 _ => CancelReason::MinQty,
             };
-            return self.cancel_incoming(number, slot, reason, sink);
+            let incoming = Incoming::stored(&self.store, number, slot);
+            return self.cancel_incoming(&incoming, reason, sink);
         }
-        if self.trade_contract(number, slot, entry.limit, false, sink) {
-            return self.cancel_incoming(number, slot, CancelReason::Stp, sink);
+        let ended = self.trade_contract(number, slot, entry.limit, false, sink);
+        let incoming = Incoming::stored(&self.store, number, slot);
+        if ended {
+            return self.cancel_incoming(&incoming, CancelReason::Stp, sink);
         }
         if self.store.orders[slot].leaves == 0 {
             return self.store.remove(&mut self.books[number], slot);
         }
         match entry.rest {
-            Rest::Cancel(reason) => self.cancel_incoming(number, slot, reason, sink),
+            Rest::Cancel(reason) => self.cancel_incoming(&incoming, reason, sink),
             Rest::Stay if entry.limit.is_none() => {
-                self.cancel_incoming(number, slot, CancelReason::NoLiquidity, sink);
+                self.cancel_incoming(&incoming, CancelReason::NoLiquidity, sink);
             }
-            Rest::Stay => self.rest(number, slot, entry.limit),
+            Rest::Stay => self.rest(&incoming, entry.limit),
         }
     }
 
