@@ -10,7 +10,7 @@ use rand_pcg::Pcg64Mcg;
 use tessera_engine::{EngineConfig, Exchange};
 use tessera_types::{
     Catalogue, ClassDef, ClientHeader, Command, ContractTerms, Event, Instrument, ListInstrument,
-    Name, Partition, RejectReason, Seq, Sequenced, SetCatalogue, Timestamp,
+    MatchAlgo, Name, Partition, RejectReason, Seq, Sequenced, SetCatalogue, Timestamp,
 };
 
 /// Offers an exchange random catalogues and contracts.
@@ -116,7 +116,11 @@ impl Known {
             if new.version <= old.version {
                 return Err(RejectReason::StaleVersion);
             }
-            let kept = new.classes.iter().zip(&old.classes).all(|(a, b)| a == b)
+            let kept = new
+                .classes
+                .iter()
+                .zip(&old.classes)
+                .all(|(a, b)| a.name == b.name)
                 && new.profiles.iter().zip(&old.profiles).all(|(a, b)| a == b)
                 && new.zones.iter().zip(&old.zones).all(|(a, b)| a == b)
                 && new.classes.len() >= old.classes.len()
@@ -145,13 +149,29 @@ impl Known {
             return Err(RejectReason::BadField);
         }
         if let Some(terms) = &instrument.terms {
+            if instrument.lot != 1
+                || instrument.algo != MatchAlgo::Fifo
+                || guard.is_some()
+                || instrument.indicative
+            {
+                return Err(RejectReason::BadField);
+            }
             self.check_terms(terms)?;
+            if terms.start_hour == 0 {
+                return Err(RejectReason::Closed);
+            }
         }
         if self.names.contains(&instrument.name) {
             return Err(RejectReason::DuplicateInstrument);
         }
         if let Some(terms) = instrument.terms {
-            if self.contracts.contains(&terms) {
+            let same = |known: &ContractTerms| {
+                ContractTerms {
+                    weight: terms.weight,
+                    ..*known
+                } == terms
+            };
+            if self.contracts.iter().any(same) {
                 return Err(RejectReason::DuplicateContract);
             }
             self.contracts.push(terms);
@@ -175,12 +195,14 @@ impl Known {
             return Err(RejectReason::UnknownZone);
         }
         let profile = usize::from(terms.profile);
-        let named = profile != 0 && profile < catalogue.profiles.len();
+        let slices = ["1g", "1g+mem", "2g", "3g", "4g", "7g"];
+        let slice = catalogue.profiles.get(profile);
+        let slice = slice.is_some_and(|name| slices.contains(&name.as_str()));
         match terms.partition {
             Partition::Whole | Partition::Tee if profile == 0 => Ok(()),
             Partition::Whole | Partition::Tee => Err(RejectReason::BadField),
-            Partition::Mig if named && catalogue.classes[class].slices == 7 => Ok(()),
-            Partition::TimeSlice | Partition::Vgpu if named => Ok(()),
+            Partition::Mig if slice && catalogue.classes[class].slices == 7 => Ok(()),
+            Partition::TimeSlice | Partition::Vgpu if profile != 0 => Ok(()),
             _ => Err(RejectReason::UnknownProfile),
         }
     }

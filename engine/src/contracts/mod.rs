@@ -41,6 +41,7 @@ mod pools;
 mod preempt;
 mod questions;
 mod rfq;
+mod saved;
 mod substitution;
 mod tally;
 mod uncross;

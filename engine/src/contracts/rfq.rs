@@ -294,8 +294,6 @@ impl Exchange {
                 notice_s: None,
             };
             let refusal = self.refusal(&rfq.need, buyer, number, &offer);
-            // The notice of a quote is the seller's to choose, so none is too short.
-            let refusal = refusal.filter(|&refusal| refusal != Refusal::Notice);
             let reason = if !same {
                 Refusal::Class
             } else if pool.zone != terms.zone {

@@ -140,6 +140,14 @@ const SECTIONS: &[Section] = &[
         restore: Exchange::restore_held,
     },
     Section {
+        id: 0x10,
+        name: "contracts",
+        version: 1,
+        needed: false,
+        save: Exchange::save_contracts,
+        restore: Exchange::restore_contracts,
+    },
+    Section {
         id: 0x20,
         name: "accounts",
         version: 1,

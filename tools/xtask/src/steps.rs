@@ -264,7 +264,14 @@ pub(crate) fn study(name: &str, seeds: u64, model: bool) -> Result<()> {
     if name != "market" {
         bail!("no study is called {name}; there is: market");
     }
-    let mut command = cargo(["run", "--release", "--locked", "--package", "tessera-study", "--"]);
+    let mut command = cargo([
+        "run",
+        "--release",
+        "--locked",
+        "--package",
+        "tessera-study",
+        "--",
+    ]);
     command.arg(root()?.join("docs/market-study"));
     command.args(["--seeds", &seeds.to_string()]);
     if model {
