@@ -325,10 +325,8 @@ impl Model {
                 self.print_depth(instrument, levels.unwrap_or(usize::MAX));
                 Ok(())
             }
-            ScriptCommand::Account { .. }
-            | ScriptCommand::Risk(_)
-            | ScriptCommand::Accounts
-            | ScriptCommand::Contract(_) => {
+            ScriptCommand::Contract(_) => unreachable!("lines about contracts were read before"),
+            ScriptCommand::Account { .. } | ScriptCommand::Risk(_) | ScriptCommand::Accounts => {
                 panic!("accounts have a model of their own, in engine/tests/it/accounts.rs")
             }
             ScriptCommand::Orders { party, instrument } => {
@@ -489,12 +487,18 @@ impl Model {
         } else {
             order.open = open;
         }
-        let grows = total > before.1 + order.filled;
-        if let Some(backing) = order.backing
-            && grows
-            && open > self.free_for(backing, instrument)
-        {
-            return Err("inventory");
+        if open > before.1 && self.is_contract(instrument) {
+            match order.backing {
+                Some(backing) if open > self.free_for(backing, instrument) => {
+                    return Err("inventory");
+                }
+                Some(_) => {}
+                // No accepted command raises what counts above the limit: invariant 11.
+                None => {
+                    let more = i128::from(open - before.1);
+                    self.check_limit(&order.party, instrument, more)?;
+                }
+            }
         }
         if !keeps_place && order.state == State::Book && order.post_only && self.would_cross(&order)
         {

@@ -1,6 +1,7 @@
 //! `tessera-bench`: whole workloads, the engine beside other books, as tables.
 
 mod adapter;
+mod contracts;
 mod count;
 mod growth;
 mod memory;
@@ -44,6 +45,8 @@ enum Verb {
     Race(race::Args),
     /// Messages a second through the interface of the public benchmark, on two threads.
     Adapter(adapter::Args),
+    /// What the orders of compute contracts cost.
+    Contracts(contracts::Args),
     /// Does a small fixed number of commands and measures nothing: for a profiler.
     Count(count::Args),
     /// How the cost of a command grows with orders and books.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
     match args.verb.unwrap_or(Verb::Race(args.race)) {
         Verb::Race(args) => race::run(&args),
         Verb::Adapter(args) => adapter::run(&args),
+        Verb::Contracts(args) => contracts::run(&args),
         Verb::Count(args) => count::run(&args),
         Verb::Growth(args) => growth::run(&args),
         Verb::Memory => memory::run(),
