@@ -12,7 +12,7 @@ use crate::exchange::Exchange;
 impl Contracts {
     /// True when nothing of contracts can influence an event.
     pub(crate) fn is_empty(&self) -> bool {
-        self.pools.is_empty() && self.groups.is_empty() && self.accounts.is_empty()
+        !self.in_use
     }
 }
 

@@ -137,7 +137,6 @@ pub(crate) fn eta(catalogue: &Catalogue, terms: &ContractTerms, workload: u8) ->
 impl Book {
     /// Prices and quantities of contracts are narrower than those of plain instruments.
     pub(crate) fn narrow_to_contract(&mut self) {
-        self.contract = true;
         let most = MAX_CONTRACT_PRICE;
         self.min_price = self.min_price.clamp(-most, most);
         self.max_price = self.max_price.clamp(-most, most);
@@ -169,6 +168,7 @@ impl Exchange {
     pub(crate) fn note_contract(&mut self, number: u32) {
         let terms = *self.terms(number as usize);
         self.books[number as usize].narrow_to_contract();
+        self.books[number as usize].contract = self.contracts.in_use;
         self.contracts
             .coordinates
             .insert(coordinate(&terms), number);

@@ -49,8 +49,8 @@ mod uncross;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tessera_types::{
-    AccountId, BackedBy, Backing, CommandKind, ContractCommand, ContractTerms, EventSink,
-    InstrumentId, LeaseId, Name, PoolId, RejectReason,
+    AccountId, BackedBy, Backing, CancelReason, ClOrdId, CommandKind, ContractCommand,
+    ContractTerms, EventSink, InstrumentId, LeaseId, Name, PoolId, RejectReason,
 };
 
 use crate::exchange::{Exchange, Subject};
@@ -96,6 +96,8 @@ impl From<Backing> for Tag {
 /// Everything about contracts that is not in their books.
 #[derive(Debug, Default)]
 pub(crate) struct Contracts {
+    /// A command about contracts has come: from then on asks on contracts need something behind them.
+    pub(crate) in_use: bool,
     /// By handle of the order; only what stands in a contract's book, or in none, is looked up.
     tags: Vec<Tag>,
     /// Contracts by start and length of their window, in order of listing.
@@ -162,7 +164,11 @@ impl Exchange {
         sink: &mut S,
     ) {
         let header = request.header();
-        let done = self.sessions.admit(header).and_then(|()| match request {
+        let admitted = self.sessions.admit(header);
+        if admitted.is_ok() {
+            self.use_contracts(sink);
+        }
+        let done = admitted.and_then(|()| match request {
             ContractCommand::Pool(request) => self.on_pool(request, sink),
             ContractCommand::Attest(request) => self.on_attest(request, sink),
             ContractCommand::Limit(request) => {
@@ -189,6 +195,21 @@ impl Exchange {
         }
     }
 
+    /// From the first command about contracts on their orders take the way of this module. What rests
+    /// on contracts until then has nothing behind it, and ends.
+    fn use_contracts<S: EventSink + ?Sized>(&mut self, sink: &mut S) {
+        if core::mem::replace(&mut self.contracts.in_use, true) {
+            return;
+        }
+        for number in 0..self.books.len() {
+            if self.books[number].rest.instrument.terms.is_some() {
+                self.collect_book(number, |_, _| true);
+                self.cancel_collected(CancelReason::System, ClOrdId::new(0), sink);
+                self.books[number].contract = true;
+            }
+        }
+    }
+
     /// The terms of a contract's book.
     pub(crate) fn terms(&self, number: usize) -> &ContractTerms {
         match &self.books[number].rest.instrument.terms {
@@ -206,7 +227,7 @@ impl Exchange {
         let number = instrument.get() as usize;
         self.books
             .get(number)
-            .filter(|book| book.contract)
+            .filter(|book| book.rest.instrument.terms.is_some())
             .map(|_| number)
             .ok_or(RejectReason::UnknownInstrument)
     }
