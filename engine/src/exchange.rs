@@ -152,7 +152,7 @@ impl Exchange {
     /// The general way of every command, once its time is set.
     #[inline(never)]
     fn apply_at_length<S: EventSink + ?Sized>(&mut self, command: &Command, sink: &mut S) {
-        if self.accounts.on {
+        if self.accounts.on && self.accounts.has_work(self.clock) {
             self.before_command(sink);
         }
         match command {

@@ -147,7 +147,7 @@ impl Exchange {
         if ext.is_some() || self.accounts.on || contract {
             let slot = self.store.insert(incoming.order.clone(), ext);
             if self.accounts.on {
-                self.track_new(slot, request);
+                self.track_new(slot, request, quote);
             }
             if contract {
                 self.note_contract_order(slot, request);

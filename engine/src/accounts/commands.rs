@@ -185,6 +185,7 @@ impl Exchange {
             CashMove::Withdraw => {
                 let account = self.accounts.list[place as usize].id;
                 self.refresh_account(account.get(), sink);
+                self.accounts.add_waiting(place);
                 let kept = &self.accounts.list[place as usize];
                 let left = self.accounts.funds(place) - i128::from(amount);
                 if amount >= 1 && kept.margined && left < kept.margin() {

@@ -32,7 +32,7 @@ impl Exchange {
             let place = u32::try_from(self.accounts.sweep).expect("an account has a place");
             self.accounts.sweep += 1;
             looked_at += 1;
-            positions += self.accounts.list[place as usize].positions.len();
+            positions += self.accounts.held(&self.accounts.list[place as usize]);
             self.judge_account(place, sink);
         }
     }
@@ -235,11 +235,13 @@ impl Exchange {
 
     /// Takes note of an order that was just accepted.
     #[inline(never)]
-    pub(crate) fn track_new(&mut self, slot: u32, request: &NewOrder) {
+    pub(crate) fn track_new(&mut self, slot: u32, request: &NewOrder, quote: bool) {
         let (account, session) = (request.header.account.get(), request.header.session.get());
         if self.accounts.keeps(account, session)
-            && let Some(ask) = self.ask_of(request)
+            && let Some(mut ask) = self.ask_of(request)
         {
+            // Quotes are repeated by nature, so none is remembered as an order to repeat.
+            ask.before = quote.then_some((0, 0));
             self.accounts.track(slot, &ask);
         }
     }
@@ -301,6 +303,12 @@ impl Exchange {
 }
 
 impl super::Accounts {
+    /// True when something comes before the next command.
+    #[inline]
+    pub(crate) fn has_work(&self, now: tessera_types::Timestamp) -> bool {
+        self.is_sweeping() || now.nanos() >= self.params.age_due
+    }
+
     /// True when the command has changed what an account needs or has.
     #[inline]
     pub(crate) fn has_touched(&self) -> bool {

@@ -8,7 +8,9 @@
 //! bring a position nearer to zero always pass. The margin of an account is kept up by additions
 //! ([`margin`]). Its exact value is needed near the limit only: `bound` is never below it and costs one
 //! addition, and while it lies below [`NEAR`] of the funds it decides. So every decision is exact, and
-//! the index of accounts near their limit is, too.
+//! the index of accounts near their limit is, too. The additions to the 64 losses themselves wait, at
+//! most [`MAX_WAITING`] positions of an account, until somebody needs the value: an order that is
+//! canceled before then costs none.
 //!
 //! A new set of parameters counts from its commit on. Accounts are brought up to it when a command
 //! touches them, and otherwise a few with every command ([`SWEEP_POSITIONS`]), so that no command waits
@@ -43,8 +45,10 @@ const MAX_POSITIONS: usize = 1024;
 /// An account is near its limit when its margin exceeds this part of its funds.
 const NEAR: (i128, i128) = (4, 5);
 /// A command re-margins accounts until it has looked at so many positions, or accounts.
-const SWEEP_POSITIONS: usize = 256;
-const SWEEP_ACCOUNTS: usize = 64;
+const SWEEP_POSITIONS: usize = 96;
+const SWEEP_ACCOUNTS: usize = 24;
+/// Changes of positions that wait to be added to the losses of their account.
+const MAX_WAITING: usize = 32;
 
 /// Everything about accounts.
 #[derive(Debug, Default)]
@@ -83,7 +87,12 @@ struct Account {
     /// Of the parameters that `losses` and `add_ons` were computed with.
     epoch: u32,
     credit: i64,
+    /// Without the changes that wait.
     losses: Losses,
+    /// Positions whose changes since the last addition wait.
+    waiting: Vec<u32>,
+    /// While the bound is not above this, and nothing was told before, there is nothing to tell.
+    quiet: i128,
     /// All add-ons and flat margins.
     add_ons: i128,
     /// Not below the margin.
@@ -104,6 +113,9 @@ struct Position {
     lots: i64,
     buys: i64,
     sells: i64,
+    /// `worst` as it is in the account's losses, where it may wait to be brought up to date.
+    counted: (i64, i64),
+    waits: bool,
     /// Its part of the account's add-ons.
     add_on: i128,
 }
@@ -185,6 +197,8 @@ impl Accounts {
             epoch: self.params.epoch,
             credit: 0,
             losses: [0; SCENARIOS],
+            waiting: Vec::new(),
+            quiet: i128::MIN,
             add_ons: 0,
             bound: 0,
             gross: 0,
@@ -227,7 +241,10 @@ impl Accounts {
         let account = &self.list[place as usize];
         let instrument = ask.print.instrument;
         let position = self.position(account, instrument);
-        if position.is_none() && account.positions.len() >= MAX_POSITIONS {
+        if position.is_none()
+            && account.positions.len() >= MAX_POSITIONS
+            && self.held(account) >= MAX_POSITIONS
+        {
             return Err(RejectReason::LotsLimit);
         }
         let now = position.unwrap_or_default();
@@ -272,7 +289,7 @@ impl Accounts {
         if account.bound + growth + add_on.max(0) <= funds {
             return Ok(());
         }
-        let mut losses = account.losses;
+        let mut losses = self.up_to_date(account);
         if let Rate::Row(table) = self.params.rate(instrument) {
             table.shift(&mut losses, by_long, by_short);
         }
@@ -282,6 +299,13 @@ impl Accounts {
         } else {
             Err(RejectReason::InsufficientMargin)
         }
+    }
+
+    /// In how many instruments an account holds or wants something.
+    fn held(&self, account: &Account) -> usize {
+        let positions = account.positions.iter();
+        let held = positions.filter(|&&(_, handle)| !self.positions[handle as usize].is_flat());
+        held.count()
     }
 
     fn position(&self, account: &Account, instrument: u32) -> Option<Position> {
@@ -458,8 +482,9 @@ impl Accounts {
             if account.epoch == self.params.epoch {
                 let rate = self.params.rate(position.instrument);
                 let (by_long, by_short) = (new_long - long, new_short - short);
-                if let Rate::Row(table) = &rate {
-                    table.shift(&mut account.losses, by_long, by_short);
+                if !position.waits {
+                    position.waits = true;
+                    account.waiting.push(handle);
                 }
                 let add_on = rate.add_on(new_long, new_short);
                 let by = add_on - position.add_on;
@@ -467,12 +492,19 @@ impl Accounts {
                 account.add_ons += by;
                 account.bound += rate.growth(by_long, by_short) + by.max(0);
             }
-            if !account.touched {
+            let told = account.near != NONE || account.breached;
+            let stale = account.epoch != self.params.epoch;
+            if !account.touched && (told || stale || account.bound > account.quiet) {
                 account.touched = true;
                 self.touched.push(position.account);
             }
+            if account.waiting.len() >= MAX_WAITING {
+                let place = position.account;
+                return self.add_waiting(place);
+            }
         }
-        if position.is_flat() {
+        // One that waits leaves with the additions.
+        if position.is_flat() && !position.waits {
             let instrument = position.instrument;
             if let Ok(at) = account.find(instrument) {
                 account.positions.remove(at);
@@ -481,15 +513,66 @@ impl Accounts {
         }
     }
 
+    /// The losses of an account with the changes that wait.
+    fn up_to_date(&self, account: &Account) -> Losses {
+        let mut losses = account.losses;
+        for &handle in &account.waiting {
+            let position = &self.positions[handle as usize];
+            if let Rate::Row(table) = self.params.rate(position.instrument) {
+                let (long, short) = position.worst();
+                let (was_long, was_short) = position.counted;
+                table.shift(&mut losses, long - was_long, short - was_short);
+            }
+        }
+        losses
+    }
+
+    /// Adds the changes that wait to the losses of an account under the parameters in force.
+    fn add_waiting(&mut self, place: u32) {
+        let account = &self.list[place as usize];
+        if account.waiting.is_empty() {
+            return;
+        }
+        let losses = self.up_to_date(account);
+        let account = &mut self.list[place as usize];
+        account.losses = losses;
+        let mut waiting = core::mem::take(&mut account.waiting);
+        for handle in waiting.drain(..) {
+            let position = &mut self.positions[handle as usize];
+            position.counted = position.worst();
+            position.waits = false;
+            if position.is_flat() {
+                let instrument = position.instrument;
+                let account = &mut self.list[place as usize];
+                if let Ok(at) = account.find(instrument) {
+                    account.positions.remove(at);
+                }
+                self.free.push(handle);
+            }
+        }
+        self.list[place as usize].waiting = waiting;
+    }
+
     /// Computes the losses and add-ons of an account from its positions.
     fn refresh(&mut self, place: u32) {
         let account = &mut self.list[place as usize];
         account.epoch = self.params.epoch;
         account.losses = [0; SCENARIOS];
         account.add_ons = 0;
+        account.waiting.clear();
+        let (positions, free) = (&mut self.positions, &mut self.free);
+        account.positions.retain(|&(_, handle)| {
+            let flat = positions[handle as usize].is_flat();
+            if flat {
+                free.push(handle);
+            }
+            !flat
+        });
         for &(instrument, handle) in &account.positions {
             let position = &mut self.positions[handle as usize];
             let (long, short) = position.worst();
+            position.counted = (long, short);
+            position.waits = false;
             let rate = self.params.rate(instrument);
             if let Rate::Row(table) = &rate {
                 table.shift(&mut account.losses, long, short);
@@ -511,9 +594,14 @@ impl Accounts {
             self.refresh(place);
         }
         let account = &mut self.list[place as usize];
+        account.quiet = (funds * NEAR.0).div_euclid(NEAR.1);
         if account.near == NONE && !account.breached && !is_near(account.bound, funds) {
             return None; // the margin is not above the bound
         }
+        if margined {
+            self.add_waiting(place);
+        }
+        let account = &mut self.list[place as usize];
         account.bound = if margined { account.margin() } else { 0 };
         let near = margined && is_near(account.bound, funds);
         let breached = margined && account.bound > funds;
@@ -574,8 +662,11 @@ impl Accounts {
             folder.signed(account.credit);
             account.scoped.fold(folder);
             for &(instrument, handle) in &account.positions {
-                folder.word(u64::from(instrument));
-                folder.signed(self.positions[handle as usize].lots);
+                let lots = self.positions[handle as usize].lots;
+                if lots != 0 {
+                    folder.word(u64::from(instrument));
+                    folder.signed(lots);
+                }
             }
         }
         for (number, scoped) in (0u64..).zip(&self.sessions) {

@@ -158,7 +158,9 @@ impl Exchange {
             for &(instrument, handle) in &account.positions {
                 let position = &accounts.positions[handle as usize];
                 assert_eq!((position.account, position.instrument), (place, instrument));
-                assert!(!position.is_flat());
+                let waits = account.waiting.contains(&handle);
+                assert_eq!(position.waits, waits, "waiting");
+                assert!(!position.is_flat() || waits);
                 let (long, short) = position.worst();
                 let size = long.abs().max(short.abs());
                 gross += size;
@@ -173,9 +175,9 @@ impl Exchange {
             assert!(!account.touched, "an account was left touched");
             if account.margined && account.epoch == accounts.params.epoch {
                 let (losses, add_ons) = accounts.recomputed(place);
-                assert_eq!(account.losses, losses, "losses");
+                assert_eq!(accounts.up_to_date(account), losses, "losses");
                 assert_eq!(account.add_ons, add_ons, "add-ons");
-                let margin = account.margin();
+                let margin = narrow_sum(&losses, add_ons);
                 assert!(margin <= account.bound, "bound");
                 let funds = accounts.funds(place);
                 assert_eq!(account.breached, margin > funds, "breach");
@@ -187,6 +189,11 @@ impl Exchange {
             }
         }
     }
+}
+
+/// The margin of these losses and add-ons.
+fn narrow_sum(losses: &super::Losses, add_ons: i128) -> i128 {
+    i128::from(scenario_margin(losses)) + add_ons
 }
 
 impl Accounts {
@@ -236,7 +243,12 @@ impl Accounts {
             open_qty: account.scoped.open_qty,
             open_value: account.scoped.open_value,
             limits: account.scoped.limits,
-            positions: account.positions.iter().map(position).collect(),
+            positions: account
+                .positions
+                .iter()
+                .filter(|&&(_, handle)| !self.positions[handle as usize].is_flat())
+                .map(position)
+                .collect(),
         }
     }
 }

@@ -23,6 +23,8 @@ struct AccountMaker {
     rows: Vec<RiskRow>,
     sent: Vec<u8>,
     announced: u32,
+    /// The latest order, which is sometimes sent again.
+    latest: Option<NewOrder>,
 }
 
 impl AccountMaker {
@@ -39,6 +41,7 @@ impl AccountMaker {
             rows: Vec::new(),
             sent: Vec::new(),
             announced: 0,
+            latest: None,
         }
     }
 
@@ -46,6 +49,15 @@ impl AccountMaker {
         let mut next = self.maker.next(seq);
         if seq > 4 && self.dice.one_in(4) {
             next.command = self.command();
+        }
+        if let Command::NewOrder(order) = &mut next.command {
+            let again = self.latest.filter(|_| self.dice.one_in(5));
+            if let Some(latest) = again.filter(|o| o.header.session == SessionId::VENUE) {
+                let id = order.header.cl_ord_id;
+                *order = latest;
+                order.header.cl_ord_id = id;
+            }
+            self.latest = Some(*order);
         }
         next
     }
@@ -856,13 +868,13 @@ fn accounts_are_looked_at_a_few_with_every_command() {
     }
     venue.set(2, 2, |_| {});
     let mut breaches = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..9 {
         let events = venue.ask(Command::AdvanceTime(tessera_types::AdvanceTime));
         breaches.push(events.len());
         let waits = venue.exchange.next_deadline().is_some();
         assert_eq!(waits, venue.exchange.risk_params().unwrap().waiting > 0);
     }
-    assert_eq!(breaches, [64, 64, 64, 8]);
+    assert_eq!(breaches, [24, 24, 24, 24, 24, 24, 24, 24, 8]);
     assert_eq!(venue.exchange.accounts_near_limit().len(), 200);
 }
 
