@@ -213,7 +213,7 @@ impl Exchange {
                 .map_err(|_| reader.bad("no instrument could be like this"))?;
             let number = u32::try_from(self.books.len())
                 .ok()
-                .filter(|_| self.books.len() + 1 <= MAX_INSTRUMENTS)
+                .filter(|_| self.books.len() < MAX_INSTRUMENTS)
                 .ok_or_else(|| reader.bad("more instruments than there may be"))?;
             let id = InstrumentId::new(number);
             let is_new = self.names.insert(instrument.name, id).is_none()

@@ -128,8 +128,8 @@ impl Exchange {
             slices,
         };
         self.keep_group(slot, GroupKind::Carve(Box::new(carve)));
-        for profile in 0..PROFILES {
-            let Some(Slice { book, price, .. }) = slices[profile] else {
+        for (profile, slice) in slices.into_iter().enumerate() {
+            let Some(Slice { book, price, .. }) = slice else {
                 continue;
             };
             let qty = u64::from(State::default().capacity(profile));

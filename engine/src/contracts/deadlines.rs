@@ -7,7 +7,6 @@ use tessera_types::{
     Event, EventSink, ExpireReason, InstrumentId, Phase, PhaseCause, Requester, Timestamp,
 };
 
-use super::Tag;
 use super::groups::GroupKind;
 use crate::book::order::flag;
 use crate::exchange::Exchange;
@@ -85,7 +84,6 @@ impl Exchange {
             }
         }
         self.ending = ending;
-        debug_assert!(!matches!(self.contracts.tag(0), Tag::Group { .. }));
     }
 }
 

@@ -214,7 +214,7 @@ impl Exchange {
             GroupKind::Quote(quote) => {
                 let window = self.window(quote.book as usize);
                 let pool = &mut self.contracts.pools[quote.pool];
-                pool.taken.add(window, quote.qty.cast_signed() as i64 * -1);
+                pool.taken.add(window, -i64::from(quote.qty));
                 pool.forget(id);
                 let rfq = quote.rfq;
                 if let Some(Group {

@@ -13,11 +13,7 @@ impl Exchange {
         }
     }
 
-    #[expect(
-        clippy::needless_pass_by_ref_mut,
-        clippy::unused_self,
-        reason = "a section's way back"
-    )]
+    #[expect(clippy::unused_self, reason = "a section's way back")]
     pub(crate) fn restore_contracts(
         &mut self,
         reader: &mut Reader<'_>,
