@@ -282,8 +282,7 @@ impl Model {
         if terms.zone != pool.zone {
             return "zone";
         }
-        // A quote would have named its own notice, so none is too short.
-        let notice_s = MOST_NOTICE;
+        let notice_s = terms.notice_s();
         if let Some(name) =
             self.pool_refusal(&rfq.need, &request.party, rfq.instrument, at, notice_s)
         {

@@ -12,7 +12,7 @@ use super::{
 pub(super) struct Sub {
     pub(super) need: Need,
     work: bool,
-    pub(super) qty: i64,
+    qty: i64,
     /// Lots, or 1/10000 of a reference unit.
     pub(super) open: i128,
     limit: i64,
@@ -37,7 +37,7 @@ struct Leg {
 }
 
 impl Sub {
-    fn total(&self) -> i128 {
+    pub(super) fn total(&self) -> i128 {
         i128::from(self.qty) * if self.work { 10_000 } else { 1 }
     }
 
