@@ -114,22 +114,27 @@ pub fn random_books(model: &Model, books: usize, seed: u64) -> Vec<RandomBook> {
         .collect()
 }
 
-/// Hedges of one or two pairs whose sizes differ by three per cent at most: what is left of the risk
-/// lies in directions that the other books hardly show. They help to fit and judge nothing.
+/// Hedges of one to four pairs, sizes apart by up to 30 % and mostly by little, half of them between
+/// tenors: what is left of the risk lies in directions that the other books hardly show. They help to
+/// fit and judge nothing.
 pub(super) fn close_hedges(model: &Model, books: usize, seed: u64) -> Vec<RandomBook> {
     (0..books as u64)
         .map(|b| {
             let mut s = Stream::new(seed, b, 0x1000_0001);
             let mut lots: BTreeMap<usize, f64> = BTreeMap::new();
-            let kind = BookKind::ALL[4 + pick(&mut s, 4)];
-            for _ in 0..=pick(&mut s, 2) {
+            let kind = match pick(&mut s, 2) {
+                0 => BookKind::TenorHedge,
+                _ => BookKind::ALL[4 + pick(&mut s, 4)],
+            };
+            for _ in 0..=pick(&mut s, 4) {
                 let (first, other) = pair(model, kind, &mut s);
                 let size = 2.0 * s.uniform() - 1.0;
                 let mut add =
                     |p: usize, value: f64| *lots.entry(p).or_insert(0.0) += value / fee(model, p);
                 add(first, size);
                 if let Some(other) = other {
-                    add(other, -size * (0.97 + 0.06 * s.uniform()));
+                    let apart = 2.0 * s.uniform() - 1.0;
+                    add(other, -size * (1.0 + 0.3 * apart * apart.abs()));
                 }
             }
             RandomBook {

@@ -624,12 +624,14 @@ fn example(report: &mut Writer) -> Result<(), ReportError> {
 }
 
 fn speed(report: &mut Writer) -> Result<(), ReportError> {
-    let seconds = |work: &dyn Fn() -> Result<(), ModelError>| -> Result<f64, ModelError> {
-        let mut best = f64::INFINITY;
+    // Wall clock and processor time, best of three.
+    let seconds = |work: &dyn Fn() -> Result<(), ModelError>| -> Result<[f64; 2], ModelError> {
+        let mut best = [f64::INFINITY; 2];
         for _ in 0..3 {
-            let start = Instant::now();
+            let (start, before) = (Instant::now(), processor_seconds());
             work()?;
-            best = best.min(start.elapsed().as_secs_f64());
+            let took = [start.elapsed().as_secs_f64(), processor_seconds() - before];
+            best = [0, 1].map(|i| best[i].min(took[i]));
         }
         Ok(best)
     };
@@ -692,48 +694,65 @@ fn speed(report: &mut Writer) -> Result<(), ReportError> {
         .iter()
         .map(|(p, n)| (*p, *n as f64))
         .collect();
-    let one = seconds(&|| tail(&mut matrix.book(&lots), 0.99).map(|_| ()))?;
+    let one =
+        seconds(&|| (0..1000).try_for_each(|_| tail(&mut matrix.book(&lots), 0.99).map(|_| ())))?
+            .map(|s| s / 1000.0);
     report.text(&format!(
         "## Speed\n\nBest of three on the machine that wrote this report, {threads} threads, shared with other work: lower bounds. \
          {}",
         if cfg!(debug_assertions) { "**Development build: not comparable with the goals.**" } else { "Release build." }
     ));
-    let verdict = |ok: bool| {
-        if ok {
-            "ok".to_owned()
+    let verdict = |[wall, processor]: [f64; 2], cores: f64, goal: f64| {
+        if wall < goal {
+            "ok"
+        } else if processor / cores < goal {
+            "ok in processor time; missed by the clock of a busy machine"
         } else {
-            "**missed**".to_owned()
+            "**missed**"
         }
+        .to_owned()
+    };
+    let row = |what: &str, goal: &str, took: [f64; 2], cores: f64, limit: f64| {
+        vec![
+            what.into(),
+            goal.into(),
+            format!("{:.5} s", took[0]),
+            format!("{:.5} s", took[1]),
+            verdict(took, cores, limit),
+        ]
     };
     report.table(
-        &["what", "goal", "measured", ""],
+        &["what", "goal", "clock", "processor", ""],
         &[
-            vec![
-                "100,000 joint scenarios x 48 steps x 8 factors, one core".into(),
-                "< 1 s".into(),
-                format!("{paths:.3} s"),
-                verdict(paths < 1.0),
-            ],
-            vec![
-                "ES99 of 10,000 accounts x 64 products x 10,000 scenarios".into(),
-                "< 3 s, two cores".into(),
-                format!("{all:.3} s"),
-                verdict(all < 3.0),
-            ],
-            vec![
-                "ES99 of one account".into(),
-                "< 0.5 ms".into(),
-                format!("{:.3} ms", 1e3 * one),
-                verdict(one < 5e-4),
-            ],
-            vec![
-                "mean-reverting jump steps, one core".into(),
-                "15 x 2.8 M/s".into(),
-                format!("{:.1} M/s", 10.0 / steps),
-                verdict(10.0 / steps >= 42.0),
-            ],
+            row(
+                "100,000 joint scenarios x 48 steps x 8 factors, one core",
+                "< 1 s",
+                paths,
+                1.0,
+                1.0,
+            ),
+            row(
+                "ES99 of 10,000 accounts x 64 products x 10,000 scenarios",
+                "< 3 s, two cores",
+                all,
+                2.0,
+                3.0,
+            ),
+            row("ES99 of one account", "< 0.0005 s", one, 1.0, 5e-4),
+            row(
+                "10 million mean-reverting jump steps, one core",
+                "< 0.238 s (15 x 2.8 M/s)",
+                steps,
+                1.0,
+                10.0 / 42.0,
+            ),
         ],
     );
+    report.text(&format!(
+        "Jump steps: {:.1} M/s by the clock, {:.1} M/s in processor time (in hundredths of a second).",
+        10.0 / steps[0],
+        10.0 / steps[1]
+    ));
     report.text(
         "The jump step draws a normal, a uniform and, on a jump, a second normal per step; at most one jump per hour. \
          `cargo bench -p tessera-risk` measures the same four with criterion. QuantLib beside it: \
@@ -741,6 +760,19 @@ fn speed(report: &mut Writer) -> Result<(), ReportError> {
          are those of its process with jumps.",
     );
     Ok(())
+}
+
+/// Processor time of this process, seconds, in hundredths; NaN where `/proc` does not tell.
+fn processor_seconds() -> f64 {
+    let ticks = || -> Option<f64> {
+        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+        // The name in parentheses may hold spaces; user and system time are fields 14 and 15.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+        let user: f64 = fields.next()?.parse().ok()?;
+        let system: f64 = fields.next()?.parse().ok()?;
+        Some((user + system) / 100.0)
+    };
+    ticks().unwrap_or(f64::NAN)
 }
 
 fn failures(report: &mut Writer, data: &Path) -> Result<(), ReportError> {
