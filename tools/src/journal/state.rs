@@ -5,7 +5,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 
 use serde_json::{Value, json};
-use tessera_engine::{DepthLevel, EngineConfig, Exchange, OrderView};
+use tessera_engine::{AccountView, DepthLevel, EngineConfig, Exchange, OrderView};
 use tessera_journal::hex;
 use tessera_types::{AccountId, Event, EventSink, InstrumentId, Price, Side, Timestamp};
 
@@ -136,8 +136,7 @@ impl View<'_> {
             "seq": self.engine.last_seq().get(),
             "time_ns": self.time.nanos(),
             "state_hash": hex(&self.engine.state_hash()),
-            // The engine of this release has no risk parameters, margin or contracts after the trade.
-            "risk_version": null,
+            "risk_version": self.engine.risk_params().map(|risk| risk.version),
             "instruments": self.instruments(),
             "accounts": self.accounts(),
             "contracts": [],
@@ -165,20 +164,46 @@ impl View<'_> {
         accounts
             .iter()
             .map(|(account, orders)| {
+                let kept = self.engine.account(*account);
                 json!({
                     "account": account.get(),
-                    "cash": null,
-                    "margin": null,
-                    "positions": [],
+                    "cash": kept.as_ref().map(|kept| kept.cash),
+                    "credit": kept.as_ref().map(|kept| kept.credit),
+                    "margined": kept.as_ref().map(|kept| kept.margined),
+                    "margin": kept.as_ref().map(|kept| kept.margin),
+                    "breached": kept.as_ref().map(|kept| kept.breached),
+                    "killed": kept.as_ref().map(|kept| kept.killed),
+                    "positions": kept.map_or_else(Vec::new, |kept| self.positions(&kept)),
                     "orders": orders.iter().map(order).collect::<Vec<_>>(),
                 })
             })
             .collect()
     }
 
-    /// Live orders by account, oldest first.
+    /// What a kept account holds and wants, by instrument.
+    fn positions(&self, kept: &AccountView) -> Vec<Value> {
+        let wanted = |id| self.instrument.is_none_or(|only| only == id);
+        let positions = kept.positions.iter().filter(|p| wanted(p.instrument));
+        positions
+            .map(|p| {
+                json!({
+                    "instrument": p.instrument.get(),
+                    "lots": p.lots,
+                    "open_buys": p.buys,
+                    "open_sells": p.sells,
+                })
+            })
+            .collect()
+    }
+
+    /// Live orders by account, oldest first; kept accounts without any, too.
     fn orders(&self) -> BTreeMap<AccountId, Vec<OrderView>> {
         let mut accounts: BTreeMap<AccountId, Vec<OrderView>> = BTreeMap::new();
+        for kept in self.engine.accounts() {
+            if self.account.is_none_or(|only| only == kept.account) {
+                accounts.insert(kept.account, Vec::new());
+            }
+        }
         for order in self.engine.orders() {
             let is_wanted = self.account.is_none_or(|only| only == order.account)
                 && self.instrument.is_none_or(|only| only == order.instrument);
@@ -220,7 +245,16 @@ impl View<'_> {
             }
         }
         for (account, orders) in self.orders() {
-            writeln!(out, "account {account}: {} live orders", orders.len())?;
+            write!(out, "account {account}: {} live orders", orders.len())?;
+            if let Some(kept) = engine.account(account) {
+                let breach = if kept.breached { ", in breach" } else { "" };
+                write!(
+                    out,
+                    ", cash {} credit {} margin {} uUSD{breach}",
+                    kept.cash, kept.credit, kept.margin
+                )?;
+            }
+            writeln!(out)?;
         }
         Ok(())
     }
