@@ -2,7 +2,7 @@
 
 use tessera_types::{
     AccountId, ClOrdId, ContractTerms, InstrumentId, LeaseId, Name, OrderId, PoolId, SessionId,
-    Side, SubMode,
+    Side,
 };
 
 use super::groups::GroupKind;
@@ -57,7 +57,7 @@ pub struct GroupView {
     pub side: Side,
     /// The contract of a request or quote; none for orders of several contracts.
     pub instrument: Option<InstrumentId>,
-    /// As it was asked for: lots, 1/10000 units of work, or 1 device.
+    /// As it was asked for: lots, units of work, or 1 device.
     pub qty: u64,
     /// What is open: lots, 1/10000 units of work, or 1 device.
     pub open: u64,
@@ -127,13 +127,7 @@ impl Exchange {
         self.contracts.groups.values().map(|group| {
             let order = &self.store.orders[group.slot];
             let (instrument, qty) = match &group.kind {
-                GroupKind::Sub(sub) => {
-                    let unit = match sub.mode {
-                        SubMode::Units => 1,
-                        SubMode::Work => 10_000,
-                    };
-                    (None, u64::from(sub.qty) * unit)
-                }
+                GroupKind::Sub(sub) => (None, u64::from(sub.qty)),
                 GroupKind::Carve(_) => (None, 1),
                 GroupKind::Rfq(rfq) => (Some(rfq.book), u64::from(rfq.qty)),
                 GroupKind::Quote(quote) => (Some(quote.book), u64::from(quote.qty)),
