@@ -173,11 +173,15 @@ impl Maker {
         Seq::new(first.next_multiple_of(interval).saturating_add(interval))
     }
 
-    /// Makes a snapshot at the first state hash that is `every` behind `base`, and verifies it.
+    /// Makes a snapshot at least `every` behind `base`, at the last state hash but one, and verifies it at
+    /// the last one.
     fn make(&mut self, base: Seq) -> Result<Seq, MakeError> {
         let start = Instant::now();
         let snapshots = Snapshots::on(Arc::clone(&self.storage));
-        let earliest = Seq::new(base.get().saturating_add(self.config.every));
+        // As far on as can be verified at once: behind a long journal without snapshots one is enough.
+        let latest = self.config.state_hash_every.saturating_mul(2);
+        let latest = self.status.synced().get().saturating_sub(latest);
+        let earliest = Seq::new(base.get().saturating_add(self.config.every).max(latest));
         let mut rebuild = Rebuild::newest(&snapshots, Seq::new(u64::MAX))
             .unwrap_or_else(|| Rebuild::genesis(&self.config.cluster_id));
         let seq = self.follow(&mut rebuild, earliest)?;
