@@ -42,6 +42,7 @@ impl Exchange {
             self.store.rearm(slot, until);
         }
         self.ending = postponed;
+        self.extend_attestations(now.nanos(), until);
         let until = Timestamp::from_nanos(until);
         while let Some((ends, number)) = self.interruptions.first()
             && ends <= now

@@ -32,6 +32,23 @@ impl Exchange {
         self.contracts.deadlines.remove(&(time, kind, number));
     }
 
+    /// Moves attestations that would have lapsed while the exchange was down to `until`, so that a restart
+    /// wipes no supply: nobody could attest meanwhile. Windows begin when they begin.
+    pub(crate) fn extend_attestations(&mut self, now: u64, until: u64) {
+        let fallen = ..=(now, u8::MAX, u64::MAX);
+        let fallen = self.contracts.deadlines.range(fallen);
+        let lapses = fallen.filter(|&&(time, kind, _)| kind == LAPSE && time < until);
+        let lapses: Vec<(u64, u64)> = lapses.map(|&(time, _, pool)| (time, pool)).collect();
+        for (time, number) in lapses {
+            let at = usize::try_from(number).unwrap_or(usize::MAX);
+            if let Some(pool) = self.contracts.pools.get_mut(at) {
+                pool.until = until;
+                self.disarm(time, LAPSE, number);
+                self.arm(u128::from(until), LAPSE, number);
+            }
+        }
+    }
+
     /// Time and kind of the first deadline of contracts.
     #[inline]
     pub(crate) fn next_contract_deadline(&self) -> Option<(u64, u8)> {

@@ -11,6 +11,7 @@ impl Model {
                 order.expire = until;
             }
         }
+        self.extend_attestations(time, until);
         for listing in &mut self.listings {
             if listing.interrupted_until.is_some_and(|end| end <= time) {
                 listing.interrupted_until = Some(until);

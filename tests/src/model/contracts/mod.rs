@@ -1170,6 +1170,15 @@ impl Model {
         }
     }
 
+    /// A restart: attestations that would have lapsed by `time` lapse at `until`.
+    pub(super) fn extend_attestations(&mut self, time: u64, until: u64) {
+        for pool in &mut self.contracts.pools {
+            if pool.until.is_some_and(|end| end <= time) {
+                pool.until = Some(until);
+            }
+        }
+    }
+
     /// What is due next of what only contracts have: (time, kind, number) of rule 12.
     pub(super) fn contract_deadline(&self) -> Option<(u64, u8, u64)> {
         let lapses = self
