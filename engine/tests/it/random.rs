@@ -78,7 +78,7 @@ impl Maker {
             self.command()
         };
         if matches!(command, Command::Restart(_)) {
-            self.down += self.dice.below(40);
+            self.down += self.dice.below(40) / 20 * 12;
         }
         let mut sequenced = sequenced(seq, command);
         sequenced.time = Timestamp::from_nanos(seq + self.down);

@@ -65,6 +65,8 @@ pub(crate) struct Shadow {
 const KEEP: usize = 3;
 /// How often it looks whether there is something to do.
 const LOOK: Duration = Duration::from_millis(200);
+/// Pauses of 5 ms that it waits for a record.
+const PATIENCE: u32 = 200;
 /// How often segments that have only now grown old enough may leave.
 const RETIRE_EVERY: Duration = Duration::from_secs(60);
 
@@ -214,7 +216,7 @@ impl Maker {
         let scan = Scan::on(Arc::clone(&self.storage));
         let next = rebuild.engine.last_seq().next();
         let mut follower = scan.follow(Some(next), Limit::Durable)?;
-        let mut polled = 0_u32;
+        let (mut polled, mut waited) = (0_u32, 0_u32);
         loop {
             polled = polled.wrapping_add(1);
             if polled.is_multiple_of(1024) && self.is_stopped() {
@@ -222,6 +224,7 @@ impl Maker {
             }
             match follower.poll()? {
                 Next::Record(record, _) => {
+                    waited = 0;
                     let seq = record.seq;
                     if rebuild.take(&record)? == Taken::Equal && seq >= earliest {
                         // In mode `async` the journal is durable before it is on disk; a snapshot must
@@ -232,7 +235,16 @@ impl Maker {
                         return Ok(seq);
                     }
                 }
-                Next::Wait => self.pause()?,
+                // It began when everything it needs was synced, so there is nothing to wait for long.
+                Next::Wait if waited < PATIENCE => {
+                    waited += 1;
+                    self.pause()?;
+                }
+                Next::Wait => {
+                    let end = rebuild.engine.last_seq();
+                    let what = format!("nothing can be read behind command {end}, which is synced");
+                    return Err(MakeError::Damaged(what));
+                }
                 Next::Damaged(finding) => return Err(MakeError::Damaged(finding.to_string())),
             }
         }

@@ -287,7 +287,7 @@ fn a_snapshot_of_another_history_is_left() {
     assert!(0 < began && began < newest, "{began}");
 }
 
-/// Every call in turn is the last before the power goes, and every third one fails, while a snapshot is made and segments
+/// Call after call is the last before the power goes, and some fail, while a snapshot is made and segments
 /// retire; whatever is left, a restart finds everything that was synced.
 #[test]
 fn whichever_call_fails_around_a_snapshot_nothing_is_lost() {
@@ -304,7 +304,10 @@ fn whichever_call_fails_around_a_snapshot_nothing_is_lost() {
         (first, bed.disk.calls().len())
     };
     let mut cases = 0;
-    for call in first + 1..=last {
+    // A sample in CI, every call when `cargo xtask faults` asks for more.
+    let all = std::env::var_os("TESSERA_FAULT_SCALE").is_some();
+    let step = if all { 1 } else { ((last - first) / 30).max(1) };
+    for call in (first + 1..=last).step_by(step) {
         let failure = [
             Fault::Error(Errno::IO),
             Fault::Error(Errno::NOSPC),
@@ -326,6 +329,9 @@ fn whichever_call_fails_around_a_snapshot_nothing_is_lost() {
             }
         }
     }
-    eprintln!("{cases} failed calls and power cuts around a snapshot and a retirement");
-    assert!(cases > 100, "{cases}");
+    let calls = last - first;
+    eprintln!(
+        "{cases} failures and power cuts at {calls} calls around a snapshot and a retirement"
+    );
+    assert!(cases > 60, "{cases}");
 }
