@@ -350,11 +350,11 @@ impl Maker {
                 ]),
                 ref_price: self.maybe(Self::price),
             }),
-            96..97 => Command::Restart(Restart {
+            96..97 if self.dice.one_in(4) => Command::Restart(Restart {
                 hold_ns: self.dice.below(3) * 20,
                 grace_ns: self.dice.below(30),
             }),
-            97..98 => Command::Reopen(Reopen),
+            96..97 => Command::Reopen(Reopen),
             _ => Command::AdvanceTime(AdvanceTime),
         }
     }
