@@ -3,6 +3,7 @@
 #[cfg(feature = "export")]
 mod columns;
 mod csv;
+mod l3;
 mod tables;
 
 use std::io::Write;
@@ -23,7 +24,7 @@ use super::{Progress, Source, ToolError, judge, open};
 /// Options of `tessera journal export`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    about = "Write typed tables: commands, events, orders, trades, books",
+    about = "Write typed tables: commands, events, orders, trades, books by order and by level",
     after_help = "\
 Examples:
   tessera journal export --data ./exchange --what trades --out ./tables
@@ -107,11 +108,13 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<u8, ToolError> {
         What::Orders => Rows::Orders,
         What::Trades => Rows::Trades,
         What::Books => Rows::Books,
-        What::L3 | What::Risk => {
-            return Err(ToolError::Usage(format!(
-                "the table {} is not there yet; there are commands, events, orders, trades and books",
-                if args.what == What::L3 { "l3" } else { "risk" }
-            )));
+        What::L3 => Rows::L3,
+        What::Risk => {
+            return Err(ToolError::Usage(
+                "the table risk is not there: journals of this release hold no risk parameters; there are \
+                 commands, events, orders, trades, l3 and books"
+                    .to_owned(),
+            ));
         }
     };
     check_format(args.format)?;
@@ -133,6 +136,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<u8, ToolError> {
         first: None,
         last: Seq::ZERO,
         lines: crate::sim::EventLines::default(),
+        places: l3::Places::default(),
     };
     let mut progress = Progress::towards("commands", scan.extent()?.1.get());
     let mut stopped = None;
@@ -195,6 +199,7 @@ struct Export {
     first: Option<Seq>,
     last: Seq,
     lines: crate::sim::EventLines,
+    places: l3::Places,
 }
 
 impl Export {
@@ -203,7 +208,9 @@ impl Export {
             self.events.clear();
             self.engine.apply(command, &mut self.events);
         }
-        if !is_wanted && self.table != Rows::Events {
+        // What these two say of a command depends on those before it.
+        let learns = matches!(self.table, Rows::Events | Rows::L3);
+        if !is_wanted && !learns {
             return Ok(());
         }
         let (sink, rows) = (&mut self.sink, &mut self.rows);
@@ -223,10 +230,15 @@ impl Export {
                     &self.engine,
                     &mut text,
                 );
-                // The names that events mention are learned from those that are not wanted too.
                 if is_wanted {
                     self.table.event_lines(command, &text, &mut put)?;
                 }
+            }
+            Rows::L3 => {
+                self.places
+                    .command(command, &self.events, &self.engine, &mut |row| {
+                        if is_wanted { put(row) } else { Ok(()) }
+                    })?;
             }
             _ => {
                 for event in &self.events {

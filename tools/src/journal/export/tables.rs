@@ -47,7 +47,7 @@ pub(super) enum Cell<'a> {
 }
 
 /// Takes one row.
-type Put<'a> = &'a mut dyn FnMut(&[Cell<'_>]) -> io::Result<()>;
+pub(super) type Put<'a> = &'a mut dyn FnMut(&[Cell<'_>]) -> io::Result<()>;
 
 /// Which table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,7 @@ pub(super) enum Rows {
     Events,
     Orders,
     Trades,
+    L3,
     Books,
 }
 
@@ -66,6 +67,7 @@ impl Rows {
             Self::Events => "events",
             Self::Orders => "orders",
             Self::Trades => "trades",
+            Self::L3 => "l3",
             Self::Books => "books",
         }
     }
@@ -76,6 +78,7 @@ impl Rows {
             Self::Events => EVENTS,
             Self::Orders => ORDERS,
             Self::Trades => TRADES,
+            Self::L3 => super::l3::COLUMNS,
             Self::Books => BOOKS,
         }
     }
@@ -125,7 +128,7 @@ impl Rows {
             Self::Orders => orders(at, event, put),
             Self::Trades => trade(at, event, put),
             Self::Books => level(at, event, put),
-            Self::Commands | Self::Events => Ok(()),
+            Self::Commands | Self::Events | Self::L3 => Ok(()),
         }
     }
 }
@@ -257,13 +260,27 @@ fn orders(at: &Sequenced, event: &Event, put: Put<'_>) -> io::Result<()> {
             qty,
             cum,
             ..
-        } => OrderRow {
-            qty: Some(*qty),
-            open: Some(Qty::from_lots(0)),
-            filled: Some(*cum),
-            ..row("canceled", party, *instrument, Some(*side))
         }
-        .put(at, put),
+        | Event::OrderExpired {
+            party,
+            instrument,
+            side,
+            qty,
+            cum,
+            ..
+        } => {
+            let word = match event {
+                Event::OrderExpired { .. } => "expired",
+                _ => "canceled",
+            };
+            OrderRow {
+                qty: Some(*qty),
+                open: Some(Qty::from_lots(0)),
+                filled: Some(*cum),
+                ..row(word, party, *instrument, Some(*side))
+            }
+            .put(at, put)
+        }
         Event::OrderReduced {
             party,
             instrument,
@@ -301,20 +318,6 @@ fn orders(at: &Sequenced, event: &Event, put: Put<'_>) -> io::Result<()> {
         } => OrderRow {
             price: Some(*stop),
             ..row("triggered", party, *instrument, Some(*side))
-        }
-        .put(at, put),
-        Event::OrderExpired {
-            party,
-            instrument,
-            side,
-            qty,
-            cum,
-            ..
-        } => OrderRow {
-            qty: Some(*qty),
-            open: Some(Qty::from_lots(0)),
-            filled: Some(*cum),
-            ..row("expired", party, *instrument, Some(*side))
         }
         .put(at, put),
         Event::Trade {
