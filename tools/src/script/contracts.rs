@@ -21,6 +21,10 @@ const MAX_NAMES: usize = 64;
 
 /// A command about contracts with its names unresolved; numbers that names stand for are 0.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one of them at a time, boxed in its script command"
+)]
 pub enum ScriptContract<'a> {
     /// Set the catalogue.
     Catalog(ScriptCatalog<'a>),
