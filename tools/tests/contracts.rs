@@ -67,11 +67,11 @@ fn check(name: &str, example: &Section, preludes: &BTreeMap<String, Section>) ->
     let mut runner = Runner::new(EngineConfig::default(), example.levels);
     runner.keep_commands();
     let mut bases = Vec::new();
-    let mut base = example.base.clone();
+    let mut base = example.base.as_ref();
     while let Some(name) = base {
-        let prelude = &preludes[&name];
+        let prelude = &preludes[name];
         bases.push(prelude);
-        base.clone_from(&prelude.base);
+        base = prelude.base.as_ref();
     }
     let mut out = String::new();
     for line in bases.iter().rev().flat_map(|prelude| &prelude.lines) {

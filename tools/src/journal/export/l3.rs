@@ -89,10 +89,10 @@ impl Places {
                 | Event::OrderReplaced { party, .. }
                 | Event::OrderTriggered { party, .. }
                 | Event::OrderCanceled { party, .. }
-                | Event::OrderExpired { party, .. } => {
-                    if touched.iter().all(|known| known.order_id != party.order_id) {
-                        touched.push(*party);
-                    }
+                | Event::OrderExpired { party, .. }
+                    if touched.iter().all(|known| known.order_id != party.order_id) =>
+                {
+                    touched.push(*party);
                 }
                 _ => {}
             }
