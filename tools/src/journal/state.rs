@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tessera_engine::{AccountView, DepthLevel, EngineConfig, Exchange, OrderView};
-use tessera_journal::hex;
-use tessera_types::{AccountId, Event, EventSink, InstrumentId, Price, Side, Timestamp};
+use tessera_engine::{AccountView, DepthLevel, Exchange, OrderView};
+use tessera_journal::storage::Mapped;
+use tessera_journal::{Report, Scan, ScanError, Snapshots, hex, kind};
+use tessera_types::{AccountId, InstrumentId, Price, Seq, Side, Timestamp};
 
-use super::commands::{rules_message, sequenced, unknown_rules};
-use super::line::Line;
 use super::{Progress, Source, ToolError, judge, open};
+use crate::serve::rebuild::{Rebuild, RebuildError};
 
 /// Options of `tessera journal state`.
 #[derive(Clone, Debug, clap::Args)]
@@ -48,37 +49,41 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<u8, ToolError> {
     let scan = open(&args.source)?;
-    let mut progress = Progress::towards("commands", args.at);
-    let mut engine = Exchange::new(EngineConfig::default());
-    let mut time = Timestamp::ZERO;
-    let mut stopped = None;
-    let report = scan.read(|record, segment| {
-        if record.seq.get() > args.at {
-            return ControlFlow::Break(());
-        }
-        if let Some(found) = unknown_rules(record) {
-            stopped = Some(ToolError::Rules(rules_message(found)));
-            return ControlFlow::Break(());
-        }
-        match sequenced(record) {
-            Ok(Some(command)) => {
-                progress.step();
-                time = command.time;
-                engine.apply(&command, &mut Discard);
-                ControlFlow::Continue(())
+    let snapshots = Mapped::open(&args.source.data)
+        .map(|storage| Snapshots::on(Arc::new(storage)))
+        .map_err(|error| ToolError::File {
+            path: args.source.data.clone(),
+            error,
+        })?;
+    // The newest verified snapshot that is not beyond the place asked for, else an older one, else none.
+    let mut begin = Rebuild::newest(&snapshots, Seq::new(args.at.saturating_add(1)));
+    let (rebuild, report) = loop {
+        let rebuild = begin.unwrap_or_else(|| Rebuild::genesis(&[0; 16]));
+        let from = rebuild.begun_at();
+        match replay(&scan, rebuild, args.at) {
+            Err(Failed::Rebuild(
+                RebuildError::History(_)
+                | RebuildError::StateHash { .. }
+                | RebuildError::EventsDigest { .. },
+            )) if from > Seq::ZERO => begin = Rebuild::newest(&snapshots, from),
+            Err(Failed::Rebuild(RebuildError::Rules(message))) => {
+                return Err(ToolError::Rules(message));
             }
-            Ok(None) => ControlFlow::Continue(()),
-            Err(error) => {
-                stopped = Some(ToolError::Replay(Line::unreadable(record, segment, &error)));
-                ControlFlow::Break(())
+            Err(Failed::Rebuild(error)) => return Err(ToolError::Replay(error.to_string())),
+            Err(Failed::Scan(error)) => return Err(error.into()),
+            Err(Failed::Begins(first)) => {
+                return Err(ToolError::Replay(format!(
+                    "the journal begins with command {first}, and no verified snapshot leads to command \
+                     {}: put the retired segments back",
+                    args.at
+                )));
             }
+            Ok(found) => break found,
         }
-    });
-    progress.end();
-    let report = report?;
-    if let Some(error) = stopped {
-        return Err(error);
-    }
+    };
+    let from_snapshot = rebuild.begun_at();
+    let engine = rebuild.engine;
+    let time = engine.clock();
     let last = engine.last_seq().get();
     if last < args.at {
         let code = judge(&report);
@@ -94,6 +99,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<u8, ToolError> {
     let view = View {
         engine: &engine,
         time,
+        from_snapshot,
         instrument: picked,
         account: args.account.map(AccountId::new),
     };
@@ -103,6 +109,48 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<u8, ToolError> {
         view.text(out)?;
     }
     Ok(0)
+}
+
+/// Why a replay did not reach its end.
+enum Failed {
+    Scan(ScanError),
+    Rebuild(RebuildError),
+    /// Everything before this command has left the directory.
+    Begins(Seq),
+}
+
+/// Goes on from where `rebuild` stands up to command `at`; every state hash on the way is compared.
+fn replay(scan: &Scan, mut rebuild: Rebuild, at: u64) -> Result<(Rebuild, Report), Failed> {
+    let mut progress = Progress::towards("commands", at);
+    let mut stopped = None;
+    let mut is_first = true;
+    let report = scan.read(|record, _| {
+        let is_command = kind::has_seq(record.kind);
+        if is_command && is_first && record.seq > rebuild.begun_at().next() {
+            stopped = Some(Failed::Begins(record.seq));
+            return ControlFlow::Break(());
+        }
+        if record.seq.get() > at {
+            return ControlFlow::Break(());
+        }
+        if is_command {
+            is_first = false;
+            progress.step();
+        }
+        match rebuild.take(record) {
+            Ok(_) => ControlFlow::Continue(()),
+            Err(error) => {
+                stopped = Some(Failed::Rebuild(error));
+                ControlFlow::Break(())
+            }
+        }
+    });
+    progress.end();
+    let report = report.map_err(Failed::Scan)?;
+    match stopped {
+        Some(failed) => Err(failed),
+        None => Ok((rebuild, report)),
+    }
 }
 
 fn pick(engine: &Exchange, wanted: Option<&str>) -> Result<Option<InstrumentId>, ToolError> {
@@ -126,6 +174,7 @@ fn pick(engine: &Exchange, wanted: Option<&str>) -> Result<Option<InstrumentId>,
 struct View<'a> {
     engine: &'a Exchange,
     time: Timestamp,
+    from_snapshot: Seq,
     instrument: Option<InstrumentId>,
     account: Option<AccountId>,
 }
@@ -135,6 +184,7 @@ impl View<'_> {
         json!({
             "seq": self.engine.last_seq().get(),
             "time_ns": self.time.nanos(),
+            "from_snapshot": (self.from_snapshot > Seq::ZERO).then(|| self.from_snapshot.get()),
             "state_hash": hex(&self.engine.state_hash()),
             "risk_version": self.engine.risk_params().map(|risk| risk.version),
             "instruments": self.instruments(),
@@ -281,11 +331,4 @@ fn order(order: &OrderView) -> Value {
         "open": order.leaves.lots(),
         "filled": order.cum.lots(),
     })
-}
-
-/// Takes events that nobody asked for.
-struct Discard;
-
-impl EventSink for Discard {
-    fn emit(&mut self, _event: Event) {}
 }

@@ -1,13 +1,17 @@
 //! The verbs over journals of real commands.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Parser;
 use expect_test::{Expect, expect};
+use serde_json::Value;
 use tempfile::TempDir;
 use tessera_engine::{EngineConfig, Exchange};
-use tessera_journal::{Config, Identity, Journal, Opened};
+use tessera_journal::storage::Mapped;
+use tessera_journal::{Config, Identity, Journal, Opened, Scan, Snapshots};
 use tessera_types::{
     AccountId, AdvanceTime, Cancel, ClOrdId, ClientHeader, Command, Event, Generation, Instrument,
     InstrumentId, ListInstrument, Name, NewOrder, OrderTarget, Price, Qty, Seq, Sequenced,
@@ -16,6 +20,7 @@ use tessera_types::{
 
 use super::{Args, ToolError, run_to};
 use crate::exit;
+use crate::serve::rebuild::{Rebuild, Taken};
 
 #[derive(Parser)]
 struct Cli {
@@ -403,7 +408,7 @@ fn the_state_after_any_command() {
         "state --at 4 --json",
         0,
         expect![[r#"
-            {"accounts":[{"account":7,"cash":null,"margin":null,"orders":[{"cl_ord_id":11,"filled":2,"instrument":0,"open":3,"order_id":1,"price":100,"qty":5,"session":1,"side":"sell","stop":null}],"positions":[]}],"contracts":[],"instruments":[{"asks":[{"orders":1,"price":100,"qty":3}],"bids":[],"instrument":0,"last":100,"name":"TEST","phase":"continuous"}],"risk_version":null,"seq":4,"state_hash":"HASH","time_ns":4000}
+            {"accounts":[{"account":7,"breached":null,"cash":null,"credit":null,"killed":null,"margin":null,"margined":null,"orders":[{"cl_ord_id":11,"filled":2,"instrument":0,"open":3,"order_id":1,"price":100,"qty":5,"session":1,"side":"sell","stop":null}],"positions":[]}],"contracts":[],"from_snapshot":null,"instruments":[{"asks":[{"orders":1,"price":100,"qty":3}],"bids":[],"instrument":0,"last":100,"name":"TEST","phase":"continuous"}],"risk_version":null,"seq":4,"state_hash":"HASH","time_ns":4000}
         "#]],
     );
     let (_, replayed) = tool(dir.path(), "replay --state-hash --to-seq 3").unwrap();
@@ -422,6 +427,44 @@ fn the_state_after_any_command() {
         let error = tool(dir.path(), line).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
+}
+
+#[test]
+fn the_state_from_a_snapshot_is_the_same() {
+    let dir = journal(false);
+    let (_, plain) = tool(dir.path(), "state --at 5 --json").unwrap();
+    let scan = Scan::open(dir.path()).unwrap();
+    let mut rebuild = Rebuild::genesis(&[1; 16]);
+    scan.read(|record, _| match rebuild.take(record).unwrap() {
+        Taken::On => ControlFlow::Continue(()),
+        Taken::Equal => ControlFlow::Break(()),
+    })
+    .unwrap();
+    let meta = rebuild.meta([1; 16], 0);
+    let snapshots = Snapshots::on(Arc::new(Mapped::open(dir.path()).unwrap()));
+    let sections = rebuild.engine.save();
+    let sections: Vec<_> = sections
+        .iter()
+        .map(|(id, bytes)| (*id, bytes.as_slice()))
+        .collect();
+    snapshots.write(&meta, &sections).unwrap();
+    let from = |line: &str| {
+        let mut state = json(&tool(dir.path(), line).unwrap().1);
+        (state["from_snapshot"].take(), state)
+    };
+    let plain = {
+        let mut plain = json(&plain);
+        assert!(plain["from_snapshot"].take().is_null());
+        plain
+    };
+    // One that nobody has verified is not used, nor one beyond the place asked for.
+    assert_eq!(from("state --at 5 --json"), (Value::Null, plain.clone()));
+    snapshots
+        .mark_verified(meta.seq, Seq::new(meta.seq.get() + 1))
+        .unwrap();
+    assert_eq!(from("state --at 5 --json"), (json("4"), plain));
+    assert_eq!(from("state --at 4 --json").0, json("4"));
+    assert_eq!(from("state --at 3 --json").0, Value::Null);
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod journal_key;
 mod journaling;
 mod market;
 mod node;
-mod rebuild;
+pub(crate) mod rebuild;
 mod shadow;
 mod stats;
 mod supervisor;
