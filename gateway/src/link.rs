@@ -450,7 +450,7 @@ impl Reader {
             match state.submit(command) {
                 Ok(()) => return self.work_off(state, link),
                 Err(Refused::Full(command)) => self.stalled = Some(command),
-                Err(Refused::Busy | Refused::Closed) => {} // the core is gone, and we follow it
+                Err(Refused::Busy | Refused::ReadOnly | Refused::Closed) => {} // the core is gone, and we follow it
             }
         }
         Ok(())
@@ -717,6 +717,9 @@ impl Link {
         match state.submit(command) {
             Ok(()) => {}
             Err(Refused::Busy) => self.refuse(state, seq, template, id, RejectReason::Busy),
+            Err(Refused::ReadOnly) => {
+                self.refuse(state, seq, template, id, RejectReason::ReadOnly);
+            }
             // One may wait; S1 is not read meanwhile, so a second one can only come from the control
             // stream of an operator.
             Err(Refused::Full(command)) if stalled.is_none() => *stalled = Some(command),

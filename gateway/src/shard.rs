@@ -80,6 +80,9 @@ pub struct ShardConfig {
     pub max_connections: usize,
     /// How long a drain may take before connections are closed the hard way.
     pub drain_timeout: Duration,
+    /// For looking around only: sessions come and go without touching their orders, and every other request
+    /// that would change something is refused with reason `read_only`.
+    pub read_only: bool,
 }
 
 impl ShardConfig {
@@ -108,6 +111,7 @@ impl ShardConfig {
             },
             max_connections: 4_096,
             drain_timeout: Duration::from_secs(5),
+            read_only: false,
         }
     }
 }
@@ -318,6 +322,8 @@ pub(crate) struct Tally {
 pub(crate) enum Refused {
     /// Orders are refused until the journal has caught up, or the ring has room.
     Busy,
+    /// Nothing may be changed here.
+    ReadOnly,
     /// The ring is full, and this request must not be lost.
     Full(Command),
     /// The core has ended.
@@ -332,6 +338,9 @@ impl ShardState {
 
     /// Passes a client's request to the core; [`ShardState::kick`] wakes it, once per batch.
     pub(crate) fn submit(&self, command: Command) -> Result<(), Refused> {
+        if self.config.read_only && !matches!(command, Command::SessionLogon(_)) {
+            return Err(Refused::ReadOnly);
+        }
         let adds_orders = command.adds_orders();
         // Relaxed is enough: a request that slips through at the edge is only a little late.
         if adds_orders && self.durable.get() < self.pressure.load(Ordering::Relaxed) {
@@ -351,7 +360,7 @@ impl ShardState {
 
     /// Passes a fence to the core, ahead of everything else.
     pub(crate) fn submit_fence(&self, fence: SessionFence) {
-        let fence = Command::SessionFence(fence);
+        let fence = self.fence(fence);
         self.late_fences.borrow_mut().push_back(fence);
         self.push_fences();
         self.kick();
@@ -359,9 +368,16 @@ impl ShardState {
 
     /// Passes a fence to the core behind the session's requests, which are to be served first.
     pub(crate) fn submit_fence_in_order(&self, fence: SessionFence) {
-        let fence = Command::SessionFence(fence);
+        let fence = self.fence(fence);
         self.late_in_order.borrow_mut().push_back(fence);
         self.push_fences();
+    }
+
+    fn fence(&self, fence: SessionFence) -> Command {
+        Command::SessionFence(SessionFence {
+            cancel_orders: fence.cancel_orders && !self.config.read_only,
+            ..fence
+        })
     }
 
     /// Wakes the core if something was passed to it since the last call.

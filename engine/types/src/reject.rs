@@ -159,6 +159,8 @@ code_enum! {
         RiskHash = 98, "risk_hash";
         /// A product in use has a row in force and none in the set.
         RiskMissingRow = 99, "risk_missing_row";
+        /// The exchange is open for looking around only.
+        ReadOnly = 119, "read_only";
     }
 }
 

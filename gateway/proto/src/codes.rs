@@ -526,7 +526,7 @@ pub const fn business_reject_reason(reason: RejectReason) -> u16 {
         R::Unsupported | R::UnknownOp => 3,
         R::Busy => 4,
         R::MissingField => 5,
-        R::NotPermitted => 6,
+        R::NotPermitted | R::ReadOnly => 6,
         R::Throttled => 8,
         _ => 0,
     }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, Server, program, run, stderr, stdout, succeed, text};
 
@@ -230,4 +230,86 @@ fn a_tail_beside_a_writer_that_is_killed_is_a_gapless_prefix() {
 
 fn load_some(server: &Server, data: &Path) {
     load(server, data, "500");
+}
+
+#[test]
+fn a_replayed_state_is_served_for_looking_around_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = Server::start(&data, &[]);
+    load(&server, &data, "2000");
+    let (code, _) = server.terminate();
+    assert_eq!(code, Some(0));
+    let before = tool(&data, "state", &["--at", "1500"]).1;
+    let files = || {
+        let mut files: Vec<_> = fs::read_dir(&data)
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .map(|entry| {
+                (
+                    entry.file_name(),
+                    entry.metadata().unwrap().modified().unwrap(),
+                )
+            })
+            .collect();
+        files.sort();
+        files
+    };
+    let source = files();
+    let looking = Server::run(&[
+        "journal",
+        "replay",
+        "--data",
+        text(&data),
+        "--to-seq",
+        "1500",
+        "--serve",
+        "127.0.0.1:0",
+    ]);
+    assert_eq!(looking.ready_word("seq"), "1500");
+    let credentials = data.join("credentials");
+    let to_it = ["--addr", &looking.addr, "--credentials", text(&credentials)];
+
+    // Feeds show the book as it was after that command.
+    let instrument = before["instruments"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|instrument| !instrument["bids"].as_array().unwrap().is_empty())
+        .expect("a load leaves orders in a book");
+    let feed = [
+        "feed",
+        "--level",
+        "l2",
+        "--json",
+        "--count",
+        "1",
+        "--instrument",
+        instrument["name"].as_str().unwrap(),
+    ];
+    let look = || -> Value {
+        let lines = succeed(&[&feed[..], &to_it[..]].concat());
+        serde_json::from_str(lines.lines().next().unwrap()).unwrap()
+    };
+    let book = look();
+    for side in ["bids", "asks"] {
+        let levels = instrument[side].as_array().unwrap().iter().take(10);
+        let levels: Value = levels
+            .map(|level| json!([level["price"], level["qty"], level["orders"]]))
+            .collect();
+        assert_eq!(book[side], levels, "{book}\n{instrument}");
+    }
+
+    // Orders are refused and say why; nothing changes.
+    let load = ["load", "--count", "50", "--json"];
+    let output = run(&[&load[..], &to_it[..]].concat());
+    let said = format!("{}{}", stdout(&output), stderr(&output));
+    assert!(said.contains("read_only"), "{said}");
+    let again = look();
+    for side in ["bids", "asks"] {
+        assert_eq!(again[side], book[side]);
+    }
+    let (code, log) = looking.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(files(), source, "the source was written to");
 }

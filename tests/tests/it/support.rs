@@ -89,17 +89,16 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it on a free port over `data` and waits for `READY`.
     pub(crate) fn start(data: &Path, extra: &[&str]) -> Self {
+        let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--segment-mib", "1"];
+        args.extend(["--data", text(data)]);
+        args.extend(extra);
+        Self::run(&args)
+    }
+
+    /// Starts any verb that serves, and waits for `READY`.
+    pub(crate) fn run(args: &[&str]) -> Self {
         let mut child = Command::new(program())
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--segment-mib",
-                "1",
-                "--data",
-            ])
-            .arg(data)
-            .args(extra)
+            .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -109,11 +108,19 @@ impl Server {
         let stdout = child.stdout.take().expect("stdout is piped");
         let (send, receive) = mpsc::channel();
         thread::spawn(move || {
-            let mut line = String::new();
-            let _ = BufReader::new(stdout).read_line(&mut line);
-            let _ = send.send(line);
+            let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+            for line in lines {
+                let is_ready = line.starts_with("READY");
+                let _ = send.send(line);
+                if is_ready {
+                    return;
+                }
+            }
         });
-        let ready = receive.recv_timeout(PATIENCE).unwrap_or_default();
+        // A verb may say other things before.
+        let ready = std::iter::from_fn(|| receive.recv_timeout(PATIENCE).ok())
+            .find(|line| line.starts_with("READY"))
+            .unwrap_or_default();
         let Some(addr) = ready
             .split_whitespace()
             .find_map(|word| word.strip_prefix("addr="))

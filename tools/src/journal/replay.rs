@@ -1,18 +1,21 @@
 //! `tessera journal replay`: runs the engine over the journal and compares every state hash.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tessera_engine::{EngineConfig, Exchange};
-use tessera_journal::{Body, Record, hex, kind};
+use tessera_journal::{Body, Copy, Record, hex, kind};
 use tessera_types::{Command, Event, Seq, Timestamp};
 
 use super::commands::{rules_message, sequenced, unknown_rules};
 use super::line::Line;
+use super::repair::copy;
 use super::{Progress, Source, ToolError, judge, open};
 use crate::exit;
 use crate::sim::EventLines;
@@ -27,6 +30,11 @@ Examples:
   tessera journal replay --data ./exchange --to-seq 100000 --state-hash   # prints \"SEQ HASH\"
   tessera journal replay --data ./exchange --events events.jsonl
   tessera journal replay --data ./exchange --speed 10 --events -   # ten times as fast as it was
+  tessera journal replay --data ./exchange --to-seq 100000 --serve 127.0.0.1:7800   # look around there
+
+--serve opens the state after the replay to feeds and views, with the journal's own credentials: time
+stands still, sessions come and go, and every request that would change something is refused with
+read_only. It serves a copy of the history in a temporary directory, so it needs as much room there.
 
 Exit status: 0 every state hash agrees, 1 no journal or it ends before --to-seq, 2 usage, 3 torn tail
 (what was acknowledged has been replayed), 4 corrupt or a state hash that differs."
@@ -58,6 +66,10 @@ pub(super) struct Args {
     /// Write every event as a line of JSON, as order scripts print them; - for standard output
     #[arg(long, value_name = "F")]
     events: Option<PathBuf>,
+
+    /// Then serve the state on this UDP address, for looking around only, until a signal ends it
+    #[arg(long, value_name = "ADDR", conflicts_with = "state_hash")]
+    serve: Option<SocketAddr>,
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<u8, ToolError> {
@@ -147,7 +159,14 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<u8, ToolError> {
         writeln!(out, "took          {elapsed_ms} ms, {per_s} commands/s")?;
     }
     match run.stop {
-        None => Ok(judge(&report)),
+        None => match args.serve {
+            Some(listen) if last > Seq::ZERO => {
+                judge(&report);
+                out.flush()?;
+                serve(args, last, listen)
+            }
+            _ => Ok(judge(&report)),
+        },
         Some(Stopped::Hash {
             after,
             at,
@@ -168,6 +187,45 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<u8, ToolError> {
         Some(Stopped::Rules(found)) => Err(ToolError::Rules(rules_message(found))),
         Some(Stopped::Output(error)) => Err(error),
     }
+}
+
+/// Serves a copy of the history up to `last`: the journal itself stays as it is, and may have a writer.
+fn serve(args: &Args, last: Seq, listen: SocketAddr) -> Result<u8, ToolError> {
+    let copied = tempfile::Builder::new()
+        .prefix("tessera-replay-")
+        .tempdir()?;
+    let data = copied.path().join("data");
+    copy(&open(&args.source)?, &data, Copy::Fork { at: last })?;
+    copy_files(
+        &args.source.data.join("credentials"),
+        &data.join("credentials"),
+    )?;
+    match crate::serve::look_around(args.json, data, listen) {
+        ExitCode::SUCCESS => Ok(0),
+        _ => Ok(exit::FAILED),
+    }
+}
+
+/// Copies the files of a directory, if there is one.
+fn copy_files(from: &Path, to: &Path) -> Result<(), ToolError> {
+    let failed = |path: &Path, error| ToolError::File {
+        path: path.to_owned(),
+        error,
+    };
+    let entries = match fs::read_dir(from) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(from, error)),
+    };
+    fs::create_dir_all(to).map_err(|error| failed(to, error))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| failed(from, error))?;
+        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            let path = entry.path();
+            fs::copy(&path, to.join(entry.file_name())).map_err(|error| failed(&path, error))?;
+        }
+    }
+    Ok(())
 }
 
 /// Keeps the gaps of the recorded clock.

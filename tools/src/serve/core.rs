@@ -68,6 +68,8 @@ pub(crate) struct CoreParts {
     pub(crate) run_ahead: Duration,
     /// Commands between two state hashes.
     pub(crate) state_hash_every: u64,
+    /// Time stands still: nothing falls due, nothing expires.
+    pub(crate) frozen: bool,
     pub(crate) matching: Recorder,
     pub(crate) progress: Arc<CoreProgress>,
 }
@@ -172,6 +174,9 @@ impl Core {
     }
 
     fn now(&mut self) -> Timestamp {
+        if self.parts.frozen {
+            return self.time;
+        }
         let wall = wall_clock();
         if wall < self.time {
             self.parts
@@ -473,6 +478,7 @@ impl Agent for Core {
         let before = self.seq;
         let mut work = self.poll() + self.reopen_if_due();
         if work == 0
+            && !self.parts.frozen
             && let Some(deadline) = self.parts.engine.next_deadline()
             && deadline <= wall_clock()
         {
@@ -612,6 +618,7 @@ mod tests {
             low_disk: Arc::default(),
             run_ahead,
             state_hash_every: STATE_HASH_INTERVAL,
+            frozen: false,
             matching: StageHistogram::default().recorder(),
             progress: Arc::default(),
         });

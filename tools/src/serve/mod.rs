@@ -237,6 +237,25 @@ pub fn run(args: &Args) -> ExitCode {
     serve(args.json, settings)
 }
 
+/// Serves the exchange of a directory that nobody else uses, for looking around only, until a signal ends it.
+pub(crate) fn look_around(json: bool, data: PathBuf, listen: SocketAddr) -> ExitCode {
+    let node = NodeConfig {
+        read_only: true,
+        snapshot_every: 0,
+        ..NodeConfig::new(data, listen)
+    };
+    let settings = Settings {
+        node,
+        http: None,
+        log_filter: "warn".to_owned(),
+        log_format: LogFormat::Text,
+    };
+    if let Err(error) = logs(&settings) {
+        return exit::failed(error);
+    }
+    serve(json, settings)
+}
+
 fn serve(json: bool, settings: Settings) -> ExitCode {
     if let Err(error) = tessera_journal::sigbus::install() {
         return exit::failed(format_args!("cannot catch SIGBUS: {error}"));

@@ -101,6 +101,9 @@ pub struct NodeConfig {
     pub activate_rules: Option<u32>,
     /// Events that each event ring holds: the longest stall of a consumer times the rate to survive.
     pub ring_capacity: usize,
+    /// For looking around in a copy: time stands still at its last record, orders stay as they are, and
+    /// whatever would change them is refused.
+    pub read_only: bool,
 }
 
 impl NodeConfig {
@@ -128,6 +131,7 @@ impl NodeConfig {
             restart_hold: Duration::ZERO,
             restart_grace: Duration::from_secs(5),
             ring_capacity: 1 << 17,
+            read_only: false,
         }
     }
 
@@ -520,8 +524,14 @@ impl Node {
             hold_ns: nanos(config.restart_hold),
             grace_ns: nanos(config.restart_grace),
         });
-        let restart = (!is_fresh).then_some(restart);
-        let cancels = canceled_by_restart(&engine);
+        // What is only looked at stays as it was.
+        let begins = !config.read_only;
+        let restart = (begins && !is_fresh).then_some(restart);
+        let cancels = if begins {
+            canceled_by_restart(&engine)
+        } else {
+            Vec::new()
+        };
         let mut core = Core::new(CoreParts {
             engine,
             shards: links,
@@ -538,6 +548,7 @@ impl Node {
             low_disk: Arc::clone(&low_disk),
             run_ahead: config.run_ahead,
             state_hash_every: config.state_hash_every,
+            frozen: config.read_only,
             matching: stages.matching.recorder(),
             progress: Arc::clone(&progress),
         });
@@ -606,6 +617,7 @@ impl Node {
         let mut shard_config = ShardConfig::new(config.listen, Arc::new(credentials));
         shard_config.reuse_port = config.shards > 1;
         shard_config.feed_epoch = feed_epoch;
+        shard_config.read_only = config.read_only;
         shard_config.durability = match config.durability {
             Durability::Default => codes::Durability::Synced,
             Durability::Strict => codes::Durability::Strict,

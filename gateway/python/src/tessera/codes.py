@@ -519,6 +519,7 @@ class RejectReason(OpenCode):
     RISK_ROWS = 97
     RISK_HASH = 98
     RISK_MISSING_ROW = 99
+    READ_ONLY = 119
 
 
 class CloseCode(OpenCode):
