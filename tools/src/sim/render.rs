@@ -194,7 +194,7 @@ impl Printer {
                     .open(out, "phase")
                     .raw("instrument", names.instrument_json(instrument))
                     .word("phase", phase.as_str());
-                if cause == PhaseCause::Volatility {
+                if matches!(cause, PhaseCause::Volatility | PhaseCause::Restart) {
                     line = line.word("reason", cause.as_str());
                 }
                 match until {

@@ -1137,7 +1137,7 @@ impl Model {
             .map(|age| {
                 let group = &self.contracts.groups[self.group_at(age)];
                 let (kind, qty) = match &group.kind {
-                    Kind::Sub(sub) => ("sub", sub.total()),
+                    Kind::Sub(sub) => ("sub", i128::from(sub.qty)),
                     Kind::Carve(_) => ("carve", 1),
                     Kind::Rfq(rfq) => ("rfq", i128::from(rfq.qty)),
                     Kind::Quote(quote) => ("quote", i128::from(quote.qty)),

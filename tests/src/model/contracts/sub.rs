@@ -12,7 +12,8 @@ use super::{
 pub(super) struct Sub {
     pub(super) need: Need,
     work: bool,
-    qty: i64,
+    /// As it was asked for: lots, or reference units.
+    pub(super) qty: i64,
     /// Lots, or 1/10000 of a reference unit.
     pub(super) open: i128,
     limit: i64,
@@ -37,7 +38,7 @@ struct Leg {
 }
 
 impl Sub {
-    pub(super) fn total(&self) -> i128 {
+    fn total(&self) -> i128 {
         i128::from(self.qty) * if self.work { 10_000 } else { 1 }
     }
 
