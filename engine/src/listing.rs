@@ -207,7 +207,7 @@ impl Exchange {
             check_form(&instrument)
                 .and_then(|()| {
                     terms.map_or(Ok(()), |t| {
-                        contracts::check_terms(self.catalogue.as_ref(), &instrument, t)
+                        contracts::check_listed(self.catalogue.as_ref(), &instrument, t)
                     })
                 })
                 .map_err(|_| reader.bad("no instrument could be like this"))?;

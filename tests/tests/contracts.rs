@@ -1,16 +1,19 @@
 //! Compute contracts: the worked examples of the document, and the lattice of a device in slices.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::env;
 use std::ops::Range;
 
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
 use serde_json::Value;
 use tessera::sim::Runner;
-use tessera_engine::EngineConfig;
+use tessera_engine::{EngineConfig, Exchange, SnapshotError};
 use tessera_tests::contract_scripts::random_contract_script;
 use tessera_tests::duel::{Difference, duel, shrink};
 use tessera_tests::model::Model;
 use tessera_tests::model::contracts::device::{Device, PROFILES};
+use tessera_types::Sequenced;
 
 /// A prelude or an example of the document.
 struct Example {
@@ -69,14 +72,18 @@ fn the_engine_gives_the_worked_examples() {
 }
 
 /// `TESSERA_MODEL_SEEDS=A..B` runs these seeds in place of the few that CI takes.
-#[test]
-fn engine_and_model_agree_on_contract_scripts() {
+fn seeds() -> Range<u64> {
     let seeds = env::var("TESSERA_MODEL_SEEDS").ok().and_then(|text| {
         let (first, end) = text.split_once("..")?;
         Some(first.parse().ok()?..end.parse().ok()?)
     });
+    seeds.unwrap_or(CI_SEEDS)
+}
+
+#[test]
+fn engine_and_model_agree_on_contract_scripts() {
     let mut differing = Vec::new();
-    for seed in seeds.unwrap_or(CI_SEEDS) {
+    for seed in seeds() {
         let script = random_contract_script(seed, COMMANDS);
         let Err(first) = duel(&script) else { continue };
         differing.push((seed, first.what));
@@ -114,6 +121,127 @@ fn engine_and_model_agree_on_contract_scripts() {
 const CI_SEEDS: Range<u64> = 0..60;
 /// How many scripts that differ are shown.
 const SHOWN: usize = 6;
+
+/// Saved and restored at any point, an exchange with contracts goes on as if nothing had been.
+#[test]
+fn a_restored_exchange_goes_on_with_its_contracts() {
+    let mut reached = BTreeSet::new();
+    for seed in seeds() {
+        let commands = commands(seed);
+        let every = 1 + seed % 60;
+        let mut original = Exchange::new(EngineConfig::default());
+        let mut restored = Exchange::new(EngineConfig::default());
+        let (mut events, mut others) = (Vec::new(), Vec::new());
+        for command in &commands {
+            let at = format!("seed {seed}, command {}", command.seq);
+            events.clear();
+            others.clear();
+            original.apply(command, &mut events);
+            restored.apply(command, &mut others);
+            assert_eq!(events, others, "{at}: events");
+            if command.seq.get() % every != 0 {
+                continue;
+            }
+            let saved = original.save();
+            assert_eq!(saved, restored.save(), "{at}: bytes");
+            restored = restore(&saved).unwrap_or_else(|error| panic!("{at}: {error}"));
+            restored.check_invariants();
+            assert_eq!(saved, restored.save(), "{at}: bytes of the restored");
+            assert_eq!(original.state_hash(), restored.state_hash(), "{at}: state");
+            assert_eq!(original.next_deadline(), restored.next_deadline(), "{at}");
+            assert!(original.leases().eq(restored.leases()), "{at}: leases");
+            assert!(
+                original.group_orders().eq(restored.group_orders()),
+                "{at}: group orders"
+            );
+            reached.extend(restored.group_orders().map(|group| group.kind));
+            if restored.leases().next().is_some() {
+                reached.insert("lease");
+            }
+        }
+    }
+    let all = BTreeSet::from(["sub", "carve", "rfq", "quote", "lease"]);
+    assert_eq!(reached, all, "what the restored states held");
+}
+
+/// Damaged bytes are refused, or another state that takes commands of any content.
+#[test]
+fn no_bytes_of_contracts_make_the_engine_panic() {
+    let (mut accepted, mut refused) = (0, HashSet::new());
+    for seed in seeds() {
+        let commands = commands(seed);
+        let (before, after) = commands.split_at(commands.len() / 2);
+        let mut exchange = Exchange::new(EngineConfig::default());
+        for command in before {
+            exchange.apply(command, &mut Vec::new());
+        }
+        let saved = exchange.save();
+        let mut rng = Pcg64Mcg::seed_from_u64(seed);
+        for _ in 0..DAMAGES {
+            let mut sections = saved.clone();
+            let damaged = [INSTRUMENTS, CONTRACTS, ORDERS][rng.random_range(0..3)];
+            let found = sections.iter_mut().find(|(id, _)| *id == damaged);
+            let Some((_, bytes)) = found.filter(|(_, bytes)| bytes.len() > 2) else {
+                continue;
+            };
+            let at = rng.random_range(2..bytes.len());
+            match rng.random_range(0..8) {
+                0 => bytes.truncate(at),
+                1 => drop(bytes.remove(at)),
+                2 => bytes.insert(at, rng.random()),
+                3 => bytes[at..].iter_mut().take(4).for_each(|byte| *byte = 0xff),
+                4 | 5 => bytes[at] = bytes[at].wrapping_add(1),
+                _ => bytes[at] ^= 1 << rng.random_range(0..8),
+            }
+            let mut restored = match restore(&sections) {
+                Ok(restored) => restored,
+                Err(error) => {
+                    refused.insert(std::mem::discriminant(&error));
+                    continue;
+                }
+            };
+            accepted += 1;
+            restored.check_invariants();
+            // Bounds of an instrument that are too wide for a contract come back narrower.
+            let same = damaged == INSTRUMENTS || restored.save() == sections;
+            assert!(same, "seed {seed}: section {damaged:#x} has another form");
+            let again = restore(&restored.save()).expect("what was saved is a state");
+            assert_eq!(again.state_hash(), restored.state_hash(), "seed {seed}");
+            for command in after {
+                restored.apply(command, &mut Vec::new());
+            }
+            restored.check_invariants();
+        }
+    }
+    assert!(accepted > 200, "{accepted} damaged states were taken");
+    assert!(refused.len() >= 3, "{} kinds of refusal", refused.len());
+}
+
+const INSTRUMENTS: u32 = 0x04;
+const ORDERS: u32 = 0x05;
+const CONTRACTS: u32 = 0x10;
+/// How many damaged states of each script.
+const DAMAGES: usize = 60;
+
+/// The commands of a random script.
+fn commands(seed: u64) -> Vec<Sequenced> {
+    let mut runner = Runner::new(EngineConfig::default(), false);
+    runner.keep_commands();
+    for line in random_contract_script(seed, COMMANDS) {
+        let _ = runner.line(line.as_bytes(), &mut String::new());
+    }
+    runner.commands().to_vec()
+}
+
+/// Restores with another configuration: nothing in it may matter.
+fn restore(sections: &[(u32, Vec<u8>)]) -> Result<Exchange, SnapshotError> {
+    let config = EngineConfig {
+        index_seed: 0x5eed,
+        expected_orders: 7,
+        ..EngineConfig::default()
+    };
+    Exchange::restore(config, sections)
+}
 
 /// Scripts that no longer reach something would let the comparison with the engine pass.
 #[test]

@@ -3,10 +3,10 @@
 //! Queues come in order of instrument, place, side and rank (the best first), so a book reads as it
 //! stands. In the rooms where the order of arrival means nothing (stops), orders stand by age.
 
-use tessera_types::{OrdType, Phase, Qty, SessionId, Side, TimeInForce};
+use tessera_types::{Backing, OrdType, Phase, Qty, SessionId, Side, TimeInForce};
 
 use super::Book;
-use super::order::{Ext, Order, Place};
+use super::order::{Ext, Order, Place, flag};
 use super::slab::NONE;
 use super::store::MAX_ORDERS;
 use crate::exchange::Exchange;
@@ -21,6 +21,10 @@ mod part {
     pub(super) const EXPIRE: u8 = 2;
     /// What it is to become.
     pub(super) const STOP: u8 = 4;
+    /// What stands behind an ask on a contract.
+    pub(super) const BACKING: u8 = 8;
+    /// It is the shadow of a group order, with the number of that; nothing else stands behind it.
+    pub(super) const SHADOW: u8 = 16;
 }
 
 const PLACES: [Place; 4] = [Place::Book, Place::Market, Place::Stop, Place::Trail];
@@ -93,6 +97,11 @@ impl Exchange {
         writer.u32(order.session().get());
         writer.u32(order.account);
         writer.u16(order.flags());
+        if !order.has(flag::INDEXED) {
+            return writer.u8(part::SHADOW);
+        }
+        let contract = self.books[self.store.queues[order.queue].book()].contract;
+        let backing = contract.then(|| self.saved_backing(slot)).flatten();
         // A record beside the order that says nothing but what has been filled is storage, not state.
         let ext = self.store.ext(slot).filter(|ext| !ext.is_plain());
         let parts = ext.map_or(0, |ext| {
@@ -101,8 +110,17 @@ impl Exchange {
                 | bit(ext.expire != 0, part::EXPIRE)
                 | bit(ext.stop.is_some() || ext.trail != 0, part::STOP)
         });
-        writer.u8(parts);
-        let Some(ext) = ext else { return };
+        let backed = if backing.is_some() { part::BACKING } else { 0 };
+        writer.u8(parts | backed);
+        if let Some(ext) = ext {
+            Self::save_parts(ext, parts, writer);
+        }
+        if let Some(backing) = backing {
+            writer.u32(backing.bits());
+        }
+    }
+
+    fn save_parts(ext: &Ext, parts: u8, writer: &mut Writer) {
         if parts & part::SLICES != 0 {
             writer.u64(ext.display);
             writer.u64(ext.shown);
@@ -158,7 +176,9 @@ impl Exchange {
                     reader.ensure(age < id, "stops out of order")?;
                     age = id;
                 }
-                by_age.push((id, slot));
+                if !self.contracts.is_group(id) {
+                    by_age.push((id, slot));
+                }
             }
         }
         by_age.sort_unstable();
@@ -171,7 +191,7 @@ impl Exchange {
         for book in &self.books {
             self.check_restored(book, reader)?;
         }
-        Ok(())
+        self.link_contract_orders(reader)
     }
 
     /// Reads one order into its queue; returns its record and its id.
@@ -196,7 +216,21 @@ impl Exchange {
         reader.ensure(fits, "no order has these quantities")?;
         let known = session == SessionId::VENUE || self.sessions.get(session).is_some();
         reader.ensure(known, "an order of no session")?;
-        let ext = self.restore_ext(reader, number, leaves)?;
+        let parts = reader.u8()?;
+        if parts == part::SHADOW {
+            reader.ensure(cum == 0, "no shadow has these quantities")?;
+            let slot = self.restore_shadow(reader, number, home, order)?;
+            return Ok((slot, id));
+        }
+        let taken = self.contracts.is_group(id);
+        reader.ensure(!taken, "an order with the id of a group order")?;
+        let ext = self.restore_ext(reader, number, leaves, parts & !part::BACKING)?;
+        let backing = match parts & part::BACKING {
+            0 => Backing::NOTHING,
+            _ => Backing::from_bits(reader.u32()?),
+        };
+        let said = parts & part::BACKING == 0 || !backing.is_nothing();
+        reader.ensure(said, "nothing behind an order that has something behind it")?;
         let trail = ext.as_ref().map_or(0, |ext| ext.trail);
         let stop = ext.as_ref().and_then(|ext| ext.stop);
         let ord_type = ext.as_ref().map_or(OrdType::Limit, |ext| ext.ord_type);
@@ -211,8 +245,21 @@ impl Exchange {
             Place::Trail => ord_type == OrdType::TrailingStop && trail > 0 && !sliced,
         };
         reader.ensure(fits, "no order of this queue waits so")?;
+        if self.books[number].contract {
+            let plain = matches!(place, Place::Book | Place::Market)
+                && !sliced
+                && !order.has(flag::ALL_OR_NONE);
+            reader.ensure(plain, "no order on a contract is of this type")?;
+            self.check_restored_backing(number, &order, backing, reader)?;
+        } else {
+            let plain = parts & part::BACKING == 0;
+            reader.ensure(plain, "something behind an order on no contract")?;
+        }
         let book = &mut self.books[number];
         let slot = self.store.restore_order(book, home, order, cum, ext);
+        if self.books[number].contract {
+            self.set_restored_backing(slot, backing);
+        }
         Ok((slot, id))
     }
 
@@ -221,8 +268,8 @@ impl Exchange {
         reader: &mut Reader<'_>,
         number: usize,
         leaves: u64,
+        parts: u8,
     ) -> Result<Option<Ext>, SnapshotError> {
-        let parts = reader.u8()?;
         let known = part::SLICES | part::EXPIRE | part::STOP;
         reader.ensure(parts & !known == 0, "no order has these parts")?;
         if parts == 0 {
@@ -278,7 +325,8 @@ impl Exchange {
                 "the order that is favoured does not stand in the book",
             )?;
         }
-        let apart = book.phase != Phase::Continuous || self.is_uncrossed(book);
+        // A bid with a need may stand beside asks that it does not take.
+        let apart = book.contract || book.phase != Phase::Continuous || self.is_uncrossed(book);
         reader.ensure(apart, "a crossed book")
     }
 

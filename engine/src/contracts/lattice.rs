@@ -39,6 +39,16 @@ const fn slots(profile: usize, start: u8) -> u8 {
 }
 
 impl State {
+    /// What a set of slices leaves in use; none when no set does.
+    pub(crate) fn restored(mem_mask: u8, compute_used: u8) -> Option<Self> {
+        let mut configurations = tables().configurations.iter();
+        let known = configurations.any(|c| (c.mem_mask, c.compute) == (mem_mask, compute_used));
+        known.then_some(Self {
+            mem_mask,
+            compute_used,
+        })
+    }
+
     /// How many slices of a profile could be placed now. \[32\]
     pub(crate) fn capacity(self, profile: usize) -> u32 {
         let (compute, _, starts) = SHAPES[profile];

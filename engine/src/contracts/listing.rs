@@ -17,7 +17,7 @@ pub(crate) const MAX_HOURS: u16 = 8_784;
 /// Most contracts of one series.
 const MAX_WINDOWS: u16 = 720;
 /// The longest notice: 30 days.
-const MAX_NOTICE: u32 = 2_592_000;
+pub(crate) const MAX_NOTICE: u32 = 2_592_000;
 /// The largest share and factor of the efficiency table.
 const MAX_RATIO: u32 = 1 << 20;
 
@@ -70,6 +70,18 @@ pub(crate) fn check_terms(
     check_coordinate(catalogue, class, partition, terms.profile, terms.zone)
 }
 
+/// Checks the terms of a contract that was listed, maybe under an earlier catalogue.
+pub(crate) fn check_listed(
+    catalogue: Option<&Catalogue>,
+    instrument: &Instrument,
+    terms: &ContractTerms,
+) -> Result<(), RejectReason> {
+    check_form(instrument, terms)?;
+    ensure(terms.windows == 1, RejectReason::BadField)?;
+    let (class, partition) = (terms.class, terms.partition);
+    check_numbers(catalogue, class, partition, terms.profile, terms.zone)
+}
+
 /// Checks a coordinate against the catalogue: class, zone, profile.
 pub(crate) fn check_coordinate(
     catalogue: Option<&Catalogue>,
@@ -78,11 +90,26 @@ pub(crate) fn check_coordinate(
     profile: u8,
     zone: u16,
 ) -> Result<(), RejectReason> {
-    let catalogue = catalogue.ok_or(RejectReason::UnknownClass)?;
-    let class = catalogue
-        .classes
+    check_numbers(catalogue, class, partition, profile, zone)?;
+    let classes = catalogue.map_or(&[][..], |catalogue| &catalogue.classes);
+    let slices = classes
         .get(usize::from(class))
-        .ok_or(RejectReason::UnknownClass)?;
+        .map_or(0, |class| class.slices);
+    let fits = partition != Partition::Mig || slices == 7;
+    ensure(fits, RejectReason::UnknownProfile)
+}
+
+/// The part of a coordinate that stays right once it was: the slices of a class may change later.
+pub(crate) fn check_numbers(
+    catalogue: Option<&Catalogue>,
+    class: u16,
+    partition: Partition,
+    profile: u8,
+    zone: u16,
+) -> Result<(), RejectReason> {
+    let catalogue = catalogue.ok_or(RejectReason::UnknownClass)?;
+    let known = usize::from(class) < catalogue.classes.len();
+    ensure(known, RejectReason::UnknownClass)?;
     ensure(
         usize::from(zone) < catalogue.zones.len(),
         RejectReason::UnknownZone,
@@ -93,7 +120,7 @@ pub(crate) fn check_coordinate(
     };
     let fits = match partition {
         Partition::Whole | Partition::Tee => profile == 0,
-        Partition::Mig => class.slices == 7 && mig_profile(catalogue, profile).is_some(),
+        Partition::Mig => mig_profile(catalogue, profile).is_some(),
         Partition::TimeSlice | Partition::Vgpu => profile != 0,
     };
     ensure(fits, reason)

@@ -123,6 +123,11 @@ impl Contracts {
         self.tags.get(slot as usize).copied().unwrap_or_default()
     }
 
+    /// True for the id of a live group order.
+    pub(crate) fn is_group(&self, id: u64) -> bool {
+        self.groups.contains_key(&id)
+    }
+
     fn set_tag(&mut self, slot: u32, tag: Tag) {
         let at = slot as usize;
         if self.tags.len() <= at {

@@ -16,7 +16,7 @@ use crate::exchange::Exchange;
 /// Most live orders, carves and quotes of one pool.
 pub(crate) const MAX_ASKS: usize = 256;
 /// The best score.
-const MAX_SCORE: u16 = 10_000;
+pub(crate) const MAX_SCORE: u16 = 10_000;
 
 /// One seller's identical units inside one co-location path.
 #[derive(Clone, Debug)]
@@ -100,6 +100,12 @@ impl Hours {
             }
         }
         most
+    }
+
+    /// The count of one hour.
+    pub(crate) fn at(&self, hour: u32) -> u32 {
+        let chunk = self.0.get(&(hour / CHUNK));
+        chunk.map_or(0, |chunk| chunk[(hour % CHUNK) as usize])
     }
 
     /// (hour, count) of what is not zero.

@@ -10,14 +10,13 @@ use super::deadlines::CLOSE;
 use super::eligibility::{self, Offer};
 use super::fills::{Buyer, Fill, Seller};
 use super::groups::{Group, GroupKind};
+use super::listing::MAX_NOTICE;
 use super::pools::{Ask, AskList};
 use super::{HOUR_NS, Tag, ensure};
 use crate::exchange::Exchange;
 
 /// Most quotes of a request.
-const MAX_QUOTES: u8 = 64;
-/// The longest notice: 30 days.
-const MAX_NOTICE: u32 = 2_592_000;
+pub(crate) const MAX_QUOTES: u8 = 64;
 
 /// A request that waits for quotes.
 #[derive(Clone, Debug)]

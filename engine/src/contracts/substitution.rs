@@ -64,7 +64,7 @@ impl SubLeg {
 
 impl Sub {
     /// Lots that are still wanted of a contract. \[19\]
-    fn wanted(&self, open: u64, leg: &SubLeg) -> u64 {
+    pub(super) fn wanted(&self, open: u64, leg: &SubLeg) -> u64 {
         match self.mode {
             SubMode::Units => open,
             SubMode::Work => open.div_ceil(leg.eta.unsigned_abs()),
@@ -355,27 +355,34 @@ impl Exchange {
     /// that meets isolation and notice. \[21\]
     fn rest_sub(&mut self, mut sub: Sub, slot: u32) {
         let id = self.store.orders[slot].id;
-        for leg in &mut sub.legs {
-            let number = leg.book as usize;
-            let terms = self.terms(number);
-            let notice = terms
-                .reclaim
-                .is_none_or(|r| r.notice_s >= sub.need.min_notice_s);
-            let isolated = Isolation::of(terms.partition) >= sub.need.isolation;
-            let book = &self.books[number];
-            let tick = i128::from(book.rest.instrument.tick);
-            let most = leg.reach(sub.limit).min(i128::from(book.max_price));
-            let price = most.div_euclid(tick) * tick;
-            if notice && isolated && price >= i128::from(book.min_price) {
-                let qty = match sub.mode {
-                    SubMode::Units => sub.open,
-                    SubMode::Work => sub.open.div_ceil(leg.eta.unsigned_abs()),
-                };
+        let mut shadows = vec![0; sub.legs.len()];
+        for (at, leg) in sub.legs.iter().enumerate() {
+            if let Some(price) = self.shadow_price(&sub, leg) {
+                let qty = sub.wanted(sub.open, leg);
                 let tag = Tag::Shadow { group: id };
-                leg.shadow = self.add_shadow(slot, leg.book, narrow(price), qty, tag);
+                shadows[at] = self.add_shadow(slot, leg.book, price, qty, tag);
             }
         }
+        for (leg, shadow) in sub.legs.iter_mut().zip(shadows) {
+            leg.shadow = shadow;
+        }
         self.keep_group(slot, GroupKind::Sub(Box::new(sub)));
+    }
+
+    /// What a resting order bids in one of its contracts; none where it holds no shadow.
+    pub(super) fn shadow_price(&self, sub: &Sub, leg: &SubLeg) -> Option<i64> {
+        let number = leg.book as usize;
+        let terms = self.terms(number);
+        let notice = terms
+            .reclaim
+            .is_none_or(|r| r.notice_s >= sub.need.min_notice_s);
+        let isolated = Isolation::of(terms.partition) >= sub.need.isolation;
+        let book = &self.books[number];
+        let tick = i128::from(book.rest.instrument.tick);
+        let most = leg.reach(sub.limit).min(i128::from(book.max_price));
+        let price = most.div_euclid(tick) * tick;
+        let holds = notice && isolated && price >= i128::from(book.min_price);
+        holds.then(|| narrow(price))
     }
 
     /// A sell meets the shadow of a resting order: one fill changes all its shadows at once.

@@ -124,6 +124,14 @@ const SECTIONS: &[Section] = &[
         restore: Exchange::restore_instruments,
     },
     Section {
+        id: 0x10,
+        name: "contracts",
+        version: 1,
+        needed: false,
+        save: Exchange::save_contracts,
+        restore: Exchange::restore_contracts,
+    },
+    Section {
         id: 0x05,
         name: "orders",
         version: 1,
@@ -138,14 +146,6 @@ const SECTIONS: &[Section] = &[
         needed: false,
         save: Exchange::save_held,
         restore: Exchange::restore_held,
-    },
-    Section {
-        id: 0x10,
-        name: "contracts",
-        version: 1,
-        needed: false,
-        save: Exchange::save_contracts,
-        restore: Exchange::restore_contracts,
     },
     Section {
         id: 0x20,

@@ -4,9 +4,9 @@
 use proptest::prelude::*;
 use tessera_engine::{EngineConfig, Exchange, SnapshotError};
 use tessera_types::{
-    AccountId, Catalogue, ClOrdId, ClassDef, ClientHeader, Command, ConnToken, Event, Instrument,
-    InstrumentId, ListInstrument, Name, NewOrder, OrdType, Price, Qty, Seq, Sequenced,
-    SessionLogon, SetCatalogue, Side, Timestamp,
+    AccountId, Catalogue, ClOrdId, ClassDef, ClientHeader, Command, ConnToken, ContractTerms,
+    Event, Instrument, InstrumentId, ListInstrument, Name, NewOrder, OrdType, Partition, Price,
+    Qty, Seq, Sequenced, SessionLogon, SetCatalogue, Side, Timestamp,
 };
 
 use crate::random::{Dice, Maker, Wildness};
@@ -137,12 +137,24 @@ fn damaged_bytes_are_sometimes_another_state() {
     assert!(accepted > 50, "{accepted} of 800 damaged states were taken");
 }
 
-/// A state with what the random commands leave out: a catalogue.
-fn with_catalogue() -> Exchange {
+/// A state with everything that the random commands leave out: a catalogue and contracts.
+fn with_contracts() -> Exchange {
     let name = |text: &str| Name::new(text).unwrap();
     let header = ClientHeader::default();
     let mut plain = Instrument::plain(name("H100-1h"));
     plain.tick_micro_usd = 600;
+    plain.terms = Some(ContractTerms {
+        class: 0,
+        partition: Partition::Mig,
+        profile: 1,
+        tier: 2,
+        zone: 0,
+        start_hour: 480_000,
+        hours: 1,
+        weight: 1428,
+        windows: 1,
+        reclaim: None,
+    });
     let catalogue = Catalogue {
         version: 3,
         tick_micro_usd: 600,
@@ -205,7 +217,7 @@ fn with_catalogue() -> Exchange {
 #[test]
 fn the_layout_is_pinned() {
     let mut text = String::new();
-    for (id, bytes) in with_catalogue().save() {
+    for (id, bytes) in with_contracts().save() {
         text += &format!("{id:#04x}\n");
         for line in bytes.chunks(32) {
             let words: Vec<_> = line
@@ -238,13 +250,14 @@ fn the_layout_is_pinned() {
         0000000000000000 0000000000000000 0000000000000000 0000000000000000
         0000000000000000 00000000
         0x04
-        0100010000000000 000020ac00000000 0000000000000000 0000000000000000
+        0100010000000000 000020bd00000000 0000000000000000 0000000000000000
         0000000000000000 0007483130302d31 6800000000000000 0000000000000000
         0000000000000000 0000000000000000 0000000000000000 0000000000000000
         0000000000000000 0000010000000000 0000010000000000 0000010000000000
-        0000ffffffffffff ff7f010000000000 0000ffffffffffff ff7f000000010000
-        0000000000010000 0000000000ffffff ffffffff7f005802 0000000001780000
-        0000000000000000 0000000000000000 000000000000
+        0000000000000001 0000010000000000 0000ffffff7f0000 0000000000010000
+        0000000000010000 0000000000ffffff ffffffff7f005802 0000010000020102
+        0000005307000100 9405000000017800 0000000000000000 0000000000000000
+        00000000000000
         0x05
         0100000000000000 6400000000000000 0100000001000000 0000000001000000
         0000000005000000 0000000000000000 0000000000000000 0700000000000000
@@ -256,8 +269,8 @@ fn the_layout_is_pinned() {
 }
 
 #[test]
-fn the_catalogue_comes_back() {
-    let exchange = with_catalogue();
+fn contracts_and_catalogue_come_back() {
+    let exchange = with_contracts();
     let restored = restore(&exchange.save()).unwrap();
     assert_eq!(restored.state_hash(), exchange.state_hash());
     assert_eq!(restored.catalogue(), exchange.catalogue());
@@ -266,7 +279,7 @@ fn the_catalogue_comes_back() {
 
 /// Every refusal by name: changes `sections` and expects the message.
 fn check_refused(change: impl FnOnce(&mut Sections), message: &str) {
-    let mut sections = with_catalogue().save();
+    let mut sections = with_contracts().save();
     change(&mut sections);
     let error = restore(&sections).expect_err(message);
     assert_eq!(error.to_string(), message);
